@@ -1,0 +1,56 @@
+// One SCSI command on its way through a session: any CDB with its data direction. The submitter owns it, and
+// the memory its data spans name, from submit until next_completion has given it back; the session links it
+// into its queues without allocating. One thread (that of the session).
+#pragma once
+
+#include "base/bytes.hpp"
+#include "base/limits.hpp"
+#include "base/units.hpp"
+
+#include <array>
+#include <cstdint>
+
+namespace iscsi::session {
+
+enum class Direction : std::uint8_t { none, in, out };
+
+/// SAM-5 task attributes as RFC 7143 section 11.3.1 numbers them.
+enum class TaskAttribute : std::uint8_t { untagged = 0, simple = 1, ordered = 2, head_of_queue = 3, aca = 4 };
+
+/// How a command ended, before SCSI has a say.
+enum class Outcome : std::uint8_t {
+    pending,        ///< not ended
+    responded,      ///< the target sent status (and perhaps sense)
+    target_failure, ///< iSCSI response code other than "completed at target"; `response` has it, the status
+                    ///< means nothing
+    lost,           ///< the connection ended first; whether the target executed it is not known
+};
+
+class Session;
+
+struct Command {
+    // What to do; set by the submitter.
+    base::Lun lun;
+    std::array<std::byte, 16> cdb{};
+    std::uint8_t cdb_bytes = 0; ///< meaningful length of cdb; the rest is zero
+    Direction direction = Direction::none;
+    TaskAttribute attribute = TaskAttribute::simple;
+    base::MutableBytes
+        data_in; ///< Direction::in: where read data goes; its size is the expected data transfer length
+    base::Bytes data_out; ///< Direction::out: what is written; its size is the expected data transfer length
+
+    // What came of it; set by the session.
+    Outcome outcome = Outcome::pending;
+    std::uint8_t response = 0;         ///< iSCSI service response (RFC 7143 section 11.4.3)
+    std::uint8_t status = 0;           ///< SAM-5 status
+    std::uint32_t underflow_bytes = 0; ///< residual count when U is set
+    std::uint32_t overflow_bytes = 0;  ///< residual count when O is set
+    std::uint32_t received_bytes = 0;  ///< Data-In bytes that were placed
+    std::uint16_t sense_bytes = 0;     ///< of `sense`
+    std::array<std::byte, base::limits::sense_bytes_max> sense;
+
+    // Linkage, private to the session.
+    Command* next = nullptr;
+};
+
+} // namespace iscsi::session
