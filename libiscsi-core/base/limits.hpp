@@ -37,6 +37,16 @@ inline constexpr std::size_t staging_bytes = 128 * 1024; ///< receive staging of
 inline constexpr std::size_t sense_bytes_max = 252;      ///< SPC-4 4.5.1
 inline constexpr std::size_t luns_max = 16 * 1024;       ///< of one REPORT LUNS answer
 
+// SCSI.
+inline constexpr unsigned scsi_retries_max = 5;     ///< of one command, after errors
+inline constexpr unsigned scsi_attentions_max = 10; ///< unit attentions that one command may run into
+inline constexpr std::uint32_t scsi_transfer_bytes_max = 1U << 20; ///< of one READ or WRITE; requests are cut
+inline constexpr std::chrono::seconds scsi_busy_deadline{60};      ///< a request is not delayed for longer
+inline constexpr std::chrono::seconds scsi_scan_timeout{30};       ///< of one command of the scan
+inline constexpr std::chrono::milliseconds scsi_busy_delay{100};      ///< after BUSY
+inline constexpr std::chrono::milliseconds scsi_queue_full_delay{10}; ///< after TASK SET FULL
+inline constexpr std::chrono::milliseconds scsi_ready_delay{1000};    ///< while a unit becomes ready
+
 // Block side.
 inline constexpr std::uint32_t block_request_bytes_max =
     32U << 20;                                             ///< the NBD protocol's default maximum payload

@@ -1,0 +1,84 @@
+// One thread's world: a ring, its timers, its mailbox and the things to pump at the end of each turn. A turn
+// is: enter, run what completed, fire what is due, pump what became dirty. Everything but post() and stop()
+// belongs to the thread that made the loop.
+#pragma once
+
+#include "base/result.hpp"
+#include "base/time.hpp"
+#include "ring/mailbox.hpp"
+#include "ring/ring.hpp"
+#include "ring/timers.hpp"
+
+#include <atomic>
+#include <memory>
+
+namespace iscsi::ring {
+
+/// CLOCK_MONOTONIC now.
+base::TimePoint monotonic_now();
+
+/// Something that collects work during a turn and does it once at the end.
+class Pump {
+public:
+    Pump() = default;
+    Pump(const Pump&) = delete;
+    Pump& operator=(const Pump&) = delete;
+    virtual ~Pump() = default;
+
+    virtual void pump() = 0;
+
+private:
+    friend class Loop;
+    Pump* next_dirty_ = nullptr;
+    bool dirty_ = false;
+};
+
+class Loop {
+public:
+    /// Must be called on the thread that will run the loop.
+    static base::Result<std::unique_ptr<Loop>> create(unsigned entries = 1024);
+
+    Loop(const Loop&) = delete;
+    Loop& operator=(const Loop&) = delete;
+    ~Loop();
+
+    Ring& ring() { return ring_; }
+    Timers& timers() { return timers_; }
+    io_uring_sqe* sqe(Op& op) { return ring_.sqe(op); }
+
+    /// The time this turn began.
+    base::TimePoint now() const { return now_; }
+
+    /// `pump` is called once at the end of this turn. Idempotent.
+    void mark(Pump& pump);
+    /// Takes `pump` out again; for its destructor.
+    void unmark(Pump& pump);
+
+    /// Turns until stop().
+    void run();
+    /// One turn; waits for at most `wait_at_most`.
+    void turn(base::Deadline wait_until = {});
+
+    /// Any thread.
+    void post(Message& message) { mailbox_.post(message); }
+    /// Any thread: run() returns after its turn.
+    void stop();
+
+private:
+    explicit Loop(Ring ring);
+    void on_mail(Completion completion);
+    void arm_mailbox();
+    void run_pumps();
+
+    Ring ring_;
+    Timers timers_;
+    Mailbox mailbox_;
+    Op mail_op_;
+    std::uint64_t mail_count_ = 0;
+    Pump* first_dirty_ = nullptr;
+    Pump* pumping_ = nullptr; ///< those of this turn that are still to come
+    base::TimePoint now_;
+    std::atomic<bool> stopping_ = false;
+};
+
+} // namespace iscsi::ring

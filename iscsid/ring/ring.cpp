@@ -1,0 +1,138 @@
+#include "ring/ring.hpp"
+
+#include "base/check.hpp"
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace iscsi::ring {
+namespace {
+
+/// From the best set of flags to the plainest; the first that the kernel takes is used.
+constexpr std::array<unsigned, 3> flag_choices{
+    IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_CQSIZE,
+    IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_CQSIZE,
+    IORING_SETUP_CQSIZE,
+};
+
+} // namespace
+
+base::Result<Ring> Ring::create(unsigned entries) {
+    Ring ring;
+    int rc = -EINVAL;
+    for (unsigned flags : flag_choices) {
+        io_uring_params params{};
+        params.flags = flags;
+        params.cq_entries = entries * 4;
+        rc = io_uring_queue_init_params(entries, &ring.ring_, &params);
+        if (rc == 0) {
+            ring.live_ = true;
+            ring.deferred_ = (flags & IORING_SETUP_DEFER_TASKRUN) != 0;
+            return ring;
+        }
+    }
+    return base::fail(base::Errc::internal, std::string("io_uring: ") + std::strerror(-rc));
+}
+
+Ring::Ring(Ring&& other) noexcept
+    : ring_(other.ring_), live_(std::exchange(other.live_, false)), deferred_(other.deferred_) {}
+
+Ring::~Ring() {
+    if (live_) {
+        io_uring_queue_exit(&ring_);
+    }
+}
+
+io_uring_sqe* Ring::raw_sqe() {
+    io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
+    if (sqe == nullptr) {
+        io_uring_submit(&ring_);
+        sqe = io_uring_get_sqe(&ring_);
+        base::check(sqe != nullptr, "a submission slot is free after a submit");
+    }
+    return sqe;
+}
+
+io_uring_sqe* Ring::sqe(Op& op) {
+    base::check(!op.pending_, "an Op is submitted once at a time");
+    io_uring_sqe* sqe = raw_sqe();
+    // liburing 2.3's prep functions leave user_data alone, so it can be set before them.
+    std::memset(sqe, 0, sizeof *sqe);
+    io_uring_sqe_set_data(sqe, &op);
+    op.pending_ = true;
+    return sqe;
+}
+
+void Ring::cancel(Op& op) {
+    if (!op.pending_) {
+        return;
+    }
+    io_uring_sqe* sqe = raw_sqe();
+    io_uring_prep_cancel(sqe, &op, 0);
+    io_uring_sqe_set_data(sqe, nullptr);
+}
+
+void Ring::enter(std::optional<base::Duration> timeout) {
+    io_uring_cqe* cqe = nullptr;
+    if (timeout && *timeout == base::Duration::zero()) {
+        if (deferred_) {
+            io_uring_submit_and_get_events(&ring_);
+        } else {
+            io_uring_submit(&ring_);
+        }
+    } else if (timeout) {
+        __kernel_timespec wait{};
+        wait.tv_sec = timeout->count() / 1'000'000'000;
+        wait.tv_nsec = timeout->count() % 1'000'000'000;
+        io_uring_submit_and_wait_timeout(&ring_, &cqe, 1, &wait, nullptr);
+    } else {
+        io_uring_submit_and_wait(&ring_, 1);
+    }
+    drain_task_work();
+}
+
+void Ring::drain_task_work() {
+    // One enter handles at most 20 pieces of deferred work (Linux 6.1 and later); the flag says that there is
+    // more.
+    constexpr int rounds_max = 64;
+    for (int round = 0; round < rounds_max; ++round) {
+        if ((io_uring_smp_load_acquire(ring_.sq.kflags) & IORING_SQ_TASKRUN) == 0) {
+            return;
+        }
+        io_uring_get_events(&ring_);
+    }
+}
+
+unsigned Ring::run_completions() {
+    struct Ready {
+        Op* op;
+        Completion completion;
+    };
+    std::array<Ready, batch_size> ready;
+    unsigned count = 0;
+    unsigned head = 0;
+    io_uring_cqe* cqe = nullptr;
+    unsigned seen = 0;
+    io_uring_for_each_cqe(&ring_, head, cqe) {
+        if (count == batch_size) {
+            break;
+        }
+        ++seen;
+        auto* op = static_cast<Op*>(io_uring_cqe_get_data(cqe));
+        if (op == nullptr) {
+            continue;
+        }
+        ready[count++] = {op, {cqe->res, cqe->flags}};
+    }
+    io_uring_cq_advance(&ring_, seen);
+    for (unsigned i = 0; i < count; ++i) {
+        // Only now: until its handler has run, an Op that has completed must not be mistaken for an idle one.
+        ready[i].op->pending_ = (ready[i].completion.flags & IORING_CQE_F_MORE) != 0;
+        ready[i].op->handler_(ready[i].op->owner_, ready[i].completion);
+    }
+    return seen;
+}
+
+} // namespace iscsi::ring

@@ -1,0 +1,46 @@
+// An io_uring with the features this kernel has. Submissions are queued and leave together with enter();
+// completions are first copied out and then run, so that no handler runs while the queue is walked. One
+// thread: the creator's.
+#pragma once
+
+#include "base/result.hpp"
+#include "base/time.hpp"
+#include "ring/op.hpp"
+
+#include <liburing.h>
+
+namespace iscsi::ring {
+
+class Ring {
+public:
+    /// Makes a ring with `entries` submission slots. Asks for SINGLE_ISSUER and DEFER_TASKRUN (Linux 6.1) and
+    /// takes what older kernels give. Errors: Errc::internal with the errno's text.
+    static base::Result<Ring> create(unsigned entries);
+
+    Ring(Ring&& other) noexcept;
+    Ring& operator=(Ring&&) = delete;
+    ~Ring();
+
+    /// A cleared submission slot that completes `op`. Submits what is queued when the queue is full.
+    io_uring_sqe* sqe(Op& op);
+    /// Asks the kernel to end `op` early; its handler still runs, mostly with -ECANCELED.
+    void cancel(Op& op);
+
+    /// Submits what is queued and waits for a completion or for `timeout` (empty = for ever, zero = not at
+    /// all).
+    void enter(std::optional<base::Duration> timeout);
+    /// Runs the handlers of what has completed; returns how many.
+    unsigned run_completions();
+
+private:
+    Ring() = default;
+    io_uring_sqe* raw_sqe();
+    void drain_task_work();
+
+    static constexpr unsigned batch_size = 256;
+    io_uring ring_{};
+    bool live_ = false;
+    bool deferred_ = false; ///< completions are made only in enter (DEFER_TASKRUN)
+};
+
+} // namespace iscsi::ring

@@ -1,0 +1,205 @@
+#include "ring/stream.hpp"
+
+#include "base/check.hpp"
+
+#include <cerrno>
+#include <cstring>
+#include <string>
+#include <unistd.h>
+#include <utility>
+
+namespace iscsi::ring {
+namespace {
+
+/// Sends of one turn: a peer that drains as fast as we fill must not keep the loop here.
+constexpr int sends_per_turn = 8;
+
+} // namespace
+
+Stream::Stream(Loop& loop, Owner& owner)
+    : loop_(loop), owner_(owner), send_op_(Op::to<&Stream::on_sent>(this)),
+      receive_op_(Op::to<&Stream::on_received>(this)),
+      timer_(Timer::to<&Stream::on_deadline>(loop.timers(), this)) {}
+
+Stream::~Stream() {
+    base::check(state_ == State::closed, "a stream is closed before it dies");
+    loop_.unmark(*this);
+}
+
+void Stream::open(int fd, base::Engine& engine) {
+    base::check(state_ == State::closed, "a stream drives one socket");
+    fd_ = fd;
+    engine_ = &engine;
+    error_ = {};
+    state_ = State::open;
+    mark();
+}
+
+void Stream::hand_over(base::Engine& engine) {
+    if (state_ == State::open && send_op_.pending()) {
+        close({base::Errc::protocol, "the peer answered a request that was not sent yet"}, Ending::abort);
+    }
+    engine_ = &engine;
+    mark();
+}
+
+void Stream::close(base::Error error, Ending ending) {
+    if (state_ != State::open) {
+        return;
+    }
+    state_ = State::closing;
+    error_ = std::move(error);
+    ending_ = ending;
+    timer_.disarm();
+    loop_.ring().cancel(send_op_);
+    loop_.ring().cancel(receive_op_);
+    mark();
+}
+
+void Stream::pump() {
+    if (state_ == State::open) {
+        send_ready();
+    }
+    if (state_ == State::open) {
+        arm_receive();
+        arm_timer();
+    }
+    if (state_ == State::closing) {
+        finish_closing();
+    }
+}
+
+void Stream::send_ready() {
+    for (int round = 0; round < sends_per_turn; ++round) {
+        if (send_op_.pending()) {
+            return;
+        }
+        std::span<iovec> spans = engine_->tx_spans(send_spans_);
+        if (spans.empty()) {
+            return;
+        }
+        send_message_.msg_iov = spans.data();
+        send_message_.msg_iovlen = spans.size();
+        // An attempt without the ring first: at queue depth 1 it saves a trip, and otherwise costs nothing.
+        ssize_t sent = ::sendmsg(fd_, &send_message_, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (sent >= 0) {
+            engine_->tx_done(static_cast<std::size_t>(sent));
+            continue;
+        }
+        if (errno == EAGAIN) {
+            io_uring_prep_sendmsg(loop_.sqe(send_op_), fd_, &send_message_, MSG_NOSIGNAL);
+            return;
+        }
+        if (errno != EINTR) {
+            return fail_call("send", errno);
+        }
+    }
+    mark();
+}
+
+void Stream::on_sent(Completion completion) {
+    if (state_ == State::open) {
+        if (completion.result > 0) {
+            engine_->tx_done(static_cast<std::size_t>(completion.result));
+        } else if (completion.result != -EINTR && completion.result != -EAGAIN) {
+            fail_call("send", -completion.result);
+        }
+    }
+    mark();
+}
+
+void Stream::arm_receive() {
+    if (receive_op_.pending()) {
+        return;
+    }
+    base::RxSpans spans = engine_->rx_spans();
+    std::size_t count = 0;
+    for (base::MutableBytes span : {spans.direct, spans.staging}) {
+        if (!span.empty()) {
+            receive_spans_[count++] = {span.data(), span.size()};
+        }
+    }
+    if (count == 0) {
+        return;
+    }
+    if (count == 1) {
+        io_uring_prep_recv(loop_.sqe(receive_op_), fd_, receive_spans_[0].iov_base, receive_spans_[0].iov_len,
+                           0);
+        return;
+    }
+    receive_message_.msg_iov = receive_spans_.data();
+    receive_message_.msg_iovlen = count;
+    io_uring_prep_recvmsg(loop_.sqe(receive_op_), fd_, &receive_message_, 0);
+}
+
+void Stream::on_received(Completion completion) {
+    if (state_ != State::open) {
+        mark();
+        return;
+    }
+    if (completion.result == -EINTR || completion.result == -EAGAIN) {
+        mark();
+        return;
+    }
+    if (completion.result < 0) {
+        return fail_call("receive", -completion.result);
+    }
+    if (completion.result == 0) {
+        return close({base::Errc::disconnected, "the peer closed the connection"}, Ending::abort);
+    }
+    base::Result<void> taken = engine_->rx_done(static_cast<std::size_t>(completion.result), loop_.now());
+    mark();
+    // Also when the bytes were bad: what came before them has its say first.
+    owner_.on_progress(*this);
+    if (!taken) {
+        close(std::move(taken.error()), Ending::abort);
+    }
+}
+
+void Stream::arm_timer() {
+    base::Deadline deadline = engine_->deadline();
+    // A deadline that moved away (every receive moves the NOP's) costs nothing here: the timer fires early,
+    // once, and is armed again then.
+    if (deadline && (!timer_.armed() || *deadline < timer_.when())) {
+        timer_.arm(*deadline);
+    }
+}
+
+void Stream::on_deadline() {
+    if (state_ != State::open) {
+        return;
+    }
+    mark();
+    if (!base::is_due(engine_->deadline(), loop_.now())) {
+        return;
+    }
+    base::Result<void> passed = engine_->at(loop_.now());
+    owner_.on_progress(*this);
+    if (!passed) {
+        close(std::move(passed.error()), Ending::abort);
+    }
+}
+
+void Stream::fail_call(const char* call, int error_number) {
+    base::Errc code = error_number == ECONNRESET || error_number == EPIPE ? base::Errc::disconnected
+                                                                          : base::Errc::transport;
+    close({code, std::string(call) + ": " + std::strerror(error_number)}, Ending::abort);
+}
+
+void Stream::finish_closing() {
+    if (send_op_.pending() || receive_op_.pending()) {
+        return;
+    }
+    if (ending_ == Ending::abort) {
+        linger reset{1, 0};
+        ::setsockopt(fd_, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    }
+    ::close(fd_);
+    fd_ = -1;
+    state_ = State::closed;
+    engine_ = nullptr;
+    base::Error error = std::exchange(error_, {});
+    owner_.on_closed(*this, error);
+}
+
+} // namespace iscsi::ring

@@ -1,0 +1,280 @@
+#include "shard/lun.hpp"
+
+#include "base/check.hpp"
+#include "base/limits.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+namespace iscsi::shard {
+
+namespace limits = base::limits;
+namespace {
+
+/// Effects that are dealt with here; of the others control is told.
+constexpr std::uint32_t handled_here = (scsi::Effect::attention | scsi::Effect::queue_full |
+                                        scsi::Effect::feature_unsupported | scsi::Effect::needs_start)
+                                           .bits();
+
+} // namespace
+
+void Lun::RequestQueue::push(block::Request& request) {
+    request.next = nullptr;
+    if (first == nullptr) {
+        first = &request;
+    } else {
+        last->next = &request;
+    }
+    last = &request;
+}
+
+block::Request& Lun::RequestQueue::pop() {
+    block::Request& request = *first;
+    first = std::exchange(request.next, nullptr);
+    return request;
+}
+
+Lun::Lun(ring::Loop& loop, Nexus& nexus, const scsi::LunFacts& facts, std::uint32_t depth)
+    : loop_(loop), nexus_(nexus), slots_(std::make_unique<Slot[]>(depth)), depth_(depth),
+      delay_timer_(ring::Timer::to<&Lun::on_delay_over>(loop.timers(), this)), facts_(facts),
+      size_bytes_(facts.blocks.value() * facts.block_bytes),
+      transfer_bytes_max_(scsi::max_transfer_bytes(facts, limits::scsi_transfer_bytes_max)),
+      discard_(scsi::discard_method(facts)) {
+    for (std::uint32_t i = depth; i-- > 0;) {
+        slots_[i].lun = facts.lun;
+        slots_[i].owner = this;
+        slots_[i].on_done = &Lun::on_command_done;
+        slots_[i].next_slot = std::exchange(free_, &slots_[i]);
+    }
+    nexus_.add_user(*this);
+}
+
+Lun::~Lun() {
+    base::check(idle(), "a Lun has no request in hand when it dies");
+    nexus_.remove_user(*this);
+}
+
+int Lun::refusal(const block::Request& request) const {
+    if (nexus_.state() == PathState::failed) {
+        return ENOLINK;
+    }
+    if (request.verb == block::Verb::flush) {
+        return 0;
+    }
+    if (facts_.read_only && request.verb != block::Verb::read) {
+        return EPERM;
+    }
+    bool aligned = (request.offset_bytes | request.length_bytes) % facts_.block_bytes == 0;
+    bool inside =
+        request.offset_bytes <= size_bytes_ && request.length_bytes <= size_bytes_ - request.offset_bytes;
+    return aligned && inside && request.length_bytes != 0 ? 0 : EINVAL;
+}
+
+void Lun::start(block::Request& request) {
+    ++counters_.requests;
+    if (int error_number = refusal(request); error_number != 0) {
+        ++counters_.failures;
+        queue_->complete(request, error_number);
+        return;
+    }
+    // Behind those that wait already: first come, first served.
+    if (free_ == nullptr || !waiting_.empty()) {
+        waiting_.push(request);
+        return;
+    }
+    begin(request);
+}
+
+void Lun::begin(block::Request& request) {
+    Slot& slot = *free_;
+    free_ = slot.next_slot;
+    ++busy_;
+    slot.request = &request;
+    slot.phase = Phase::transfer;
+    slot.attentions = 0;
+    slot.retries = 0;
+    slot.done_bytes = 0;
+    slot.give_up_at = loop_.now() + limits::scsi_busy_deadline;
+    proceed(slot);
+}
+
+void Lun::proceed(Slot& slot) {
+    if (nexus_.state() == PathState::failed) {
+        return finish(slot, ENOLINK);
+    }
+    if (nexus_.state() == PathState::down) {
+        return park(slot);
+    }
+    if (prepare(slot)) {
+        nexus_.submit(slot);
+    }
+}
+
+void Lun::park(Slot& slot) {
+    slot.parked = true;
+}
+
+void Lun::on_path_state(PathState state) {
+    if (state == PathState::down) {
+        return;
+    }
+    for (std::uint32_t i = 0; i < depth_; ++i) {
+        if (std::exchange(slots_[i].parked, false)) {
+            counters_.replays += state == PathState::up ? 1 : 0;
+            proceed(slots_[i]);
+        }
+    }
+    if (state == PathState::failed) {
+        while (!waiting_.empty()) {
+            ++counters_.failures;
+            queue_->complete(waiting_.pop(), ENOLINK);
+        }
+    }
+}
+
+void Lun::on_command_done(void* self, PathCommand& command) {
+    auto& lun = *static_cast<Lun*>(self);
+    lun.on_outcome(static_cast<Slot&>(command));
+}
+
+void Lun::on_outcome(Slot& slot) {
+    if (slot.outcome == session::Outcome::lost) {
+        if (nexus_.state() == PathState::failed) {
+            return finish(slot, ENOLINK);
+        }
+        return park(slot);
+    }
+    scsi::Disposition disposition =
+        slot.outcome == session::Outcome::target_failure
+            ? scsi::classify_service_response(slot.response)
+            : scsi::classify(slot.status, base::Bytes(slot.sense).first(slot.sense_bytes));
+    if ((disposition.effects.bits() & ~handled_here) != 0) {
+        nexus_.report_effects(slot.lun, disposition);
+    }
+    if (disposition.effects.has(scsi::Effect::deferred_error)) {
+        deferred_error_ = disposition.error_number;
+    }
+    if (disposition.action == scsi::Action::success) {
+        return on_success(slot);
+    }
+    if (disposition.action != scsi::Action::fail) {
+        return retry(slot, disposition);
+    }
+    if (disposition.effects.has(scsi::Effect::feature_unsupported)) {
+        return fall_back(slot, disposition.error_number);
+    }
+    finish(slot, disposition.error_number);
+}
+
+bool Lun::data_complete(const Slot& slot) const {
+    if (slot.direction == session::Direction::in) {
+        return slot.received_bytes == slot.data_in.size();
+    }
+    return slot.direction == session::Direction::none || slot.underflow_bytes == 0;
+}
+
+void Lun::on_success(Slot& slot) {
+    if (!data_complete(slot)) {
+        // "Good" with less data than asked for: never filled with zeroes, never taken as written.
+        scsi::Disposition short_transfer;
+        short_transfer.action = scsi::Action::retry_now;
+        short_transfer.error_number = EREMOTEIO;
+        return retry(slot, short_transfer);
+    }
+    if (slot.phase == Phase::flush) {
+        return finish(slot, std::exchange(deferred_error_, 0));
+    }
+    slot.done_bytes += slot.piece_bytes;
+    const block::Request& request = *slot.request;
+    if (request.verb != block::Verb::flush && slot.done_bytes < request.length_bytes) {
+        return proceed(slot);
+    }
+    bool wants_flush = request.fua && facts_.write_cache && request.verb != block::Verb::read &&
+                       !(facts_.dpofua && request.verb == block::Verb::write);
+    if (wants_flush) {
+        slot.phase = Phase::flush;
+        return proceed(slot);
+    }
+    finish(slot, request.verb == block::Verb::flush ? std::exchange(deferred_error_, 0) : 0);
+}
+
+void Lun::retry(Slot& slot, const scsi::Disposition& disposition) {
+    ++counters_.retries;
+    bool attention = disposition.effects.has(scsi::Effect::attention);
+    std::uint8_t& count = attention ? slot.attentions : slot.retries;
+    unsigned most = attention ? limits::scsi_attentions_max : limits::scsi_retries_max;
+    if (disposition.action == scsi::Action::retry_later) {
+        if (loop_.now() + disposition.delay > slot.give_up_at) {
+            return finish(slot, disposition.error_number);
+        }
+        return delay(slot, disposition.delay);
+    }
+    if (count >= most) {
+        return finish(slot, disposition.error_number);
+    }
+    ++count;
+    proceed(slot);
+}
+
+void Lun::delay(Slot& slot, base::Duration duration) {
+    slot.delayed = true;
+    slot.again_at = loop_.now() + duration;
+    if (!delay_timer_.armed() || slot.again_at < delay_timer_.when()) {
+        delay_timer_.arm(slot.again_at);
+    }
+}
+
+void Lun::on_delay_over() {
+    base::Deadline next;
+    for (std::uint32_t i = 0; i < depth_; ++i) {
+        Slot& slot = slots_[i];
+        if (!slot.delayed) {
+            continue;
+        }
+        if (slot.again_at <= loop_.now()) {
+            slot.delayed = false;
+            proceed(slot);
+        } else {
+            next = base::earliest(next, slot.again_at);
+        }
+    }
+    if (next && (!delay_timer_.armed() || *next < delay_timer_.when())) {
+        delay_timer_.arm(*next);
+    }
+}
+
+void Lun::fall_back(Slot& slot, int error_number) {
+    if (slot.request->verb == block::Verb::write_zeroes && slot.phase == Phase::transfer && write_same_) {
+        // From now on zeroes are written as data.
+        write_same_ = false;
+        return proceed(slot);
+    }
+    if (slot.request->verb == block::Verb::discard) {
+        discard_ = scsi::DiscardMethod::none;
+    }
+    finish(slot, error_number);
+}
+
+void Lun::finish(Slot& slot, int error_number) {
+    block::Request& request = *std::exchange(slot.request, nullptr);
+    slot.next_slot = std::exchange(free_, &slot);
+    --busy_;
+    counters_.failures += error_number != 0 ? 1 : 0;
+    queue_->complete(request, error_number);
+    start_waiting();
+}
+
+void Lun::start_waiting() {
+    // finish() may come from begin(): a loop instead of a recursion as deep as the queue.
+    if (starting_) {
+        return;
+    }
+    starting_ = true;
+    while (free_ != nullptr && !waiting_.empty()) {
+        begin(waiting_.pop());
+    }
+    starting_ = false;
+}
+
+} // namespace iscsi::shard

@@ -1,0 +1,126 @@
+// The commands that a block request becomes.
+#include "shard/lun.hpp"
+
+#include "base/limits.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+namespace iscsi::shard {
+namespace {
+
+namespace limits = base::limits;
+
+/// What zeroes are written from where the target has no WRITE SAME.
+constexpr std::size_t zeroes_bytes = 256 * 1024;
+alignas(4096) const std::array<std::byte, zeroes_bytes> zeroes{};
+
+/// WRITE SAME without a limit from the target: as many blocks as its (10) form can say, as Linux does.
+constexpr std::uint64_t write_same_blocks_default = 0xffff;
+
+} // namespace
+
+bool Lun::prepare(Slot& slot) {
+    slot.data_in = {};
+    slot.data_out = {};
+    slot.direction = session::Direction::none;
+    slot.attribute = session::TaskAttribute::simple;
+    block::Verb verb = slot.phase == Phase::flush ? block::Verb::flush : slot.request->verb;
+    switch (verb) {
+    case block::Verb::read:
+        prepare_transfer(slot, false);
+        return true;
+    case block::Verb::write:
+        prepare_transfer(slot, true);
+        return true;
+    case block::Verb::flush:
+        if (!facts_.write_cache) {
+            finish(slot, std::exchange(deferred_error_, 0));
+            return false;
+        }
+        set_command(slot, scsi::synchronize_cache10());
+        return true;
+    case block::Verb::discard:
+        return prepare_discard(slot);
+    case block::Verb::write_zeroes:
+        prepare_zeroes(slot);
+        return true;
+    }
+    return false;
+}
+
+void Lun::set_command(Slot& slot, const scsi::Cdb& cdb) {
+    slot.cdb = cdb.bytes;
+    slot.cdb_bytes = cdb.length;
+}
+
+scsi::BlockRange Lun::next_piece(const Slot& slot, std::uint64_t bytes_max) const {
+    const block::Request& request = *slot.request;
+    std::uint64_t bytes = std::min(request.length_bytes - slot.done_bytes, bytes_max);
+    return {base::Lba((request.offset_bytes + slot.done_bytes) / facts_.block_bytes),
+            base::BlockCount(bytes / facts_.block_bytes)};
+}
+
+void Lun::prepare_transfer(Slot& slot, bool write) {
+    const block::Request& request = *slot.request;
+    scsi::BlockRange piece = next_piece(slot, transfer_bytes_max_);
+    slot.piece_bytes = piece.count.value() * facts_.block_bytes;
+    base::MutableBytes data = request.data.subspan(slot.done_bytes, slot.piece_bytes);
+    if (write) {
+        slot.direction = session::Direction::out;
+        slot.data_out = data;
+        bool fua = request.fua && facts_.dpofua;
+        return set_command(slot, scsi::write_blocks(piece.lba, piece.count, fua));
+    }
+    slot.direction = session::Direction::in;
+    slot.data_in = data;
+    set_command(slot, scsi::read_blocks(piece.lba, piece.count, false));
+}
+
+bool Lun::prepare_discard(Slot& slot) {
+    if (discard_ == scsi::DiscardMethod::none) {
+        finish(slot, EOPNOTSUPP);
+        return false;
+    }
+    std::uint64_t blocks_max = std::max<std::uint64_t>(1, scsi::max_discard_blocks(facts_));
+    scsi::BlockRange piece = next_piece(slot, blocks_max * facts_.block_bytes);
+    slot.piece_bytes = piece.count.value() * facts_.block_bytes;
+    slot.direction = session::Direction::out;
+    if (discard_ == scsi::DiscardMethod::unmap) {
+        slot.data_out = scsi::unmap_parameter_list(std::span(&piece, 1), slot.parameters);
+        set_command(slot, scsi::unmap(static_cast<std::uint16_t>(slot.data_out.size())));
+        return true;
+    }
+    scsi::WriteSameOptions options;
+    options.unmap = true;
+    slot.data_out = base::Bytes(zeroes).first(facts_.block_bytes);
+    set_command(slot, discard_ == scsi::DiscardMethod::write_same16
+                          ? scsi::write_same16(piece.lba, piece.count, options)
+                          : scsi::write_same10(piece.lba, piece.count, options));
+    return true;
+}
+
+void Lun::prepare_zeroes(Slot& slot) {
+    slot.direction = session::Direction::out;
+    if (!write_same_) {
+        std::uint64_t bytes_max = std::min<std::uint64_t>(zeroes_bytes, transfer_bytes_max_);
+        scsi::BlockRange piece = next_piece(slot, bytes_max);
+        slot.piece_bytes = piece.count.value() * facts_.block_bytes;
+        slot.data_out = base::Bytes(zeroes).first(slot.piece_bytes);
+        return set_command(slot,
+                           scsi::write_blocks(piece.lba, piece.count, slot.request->fua && facts_.dpofua));
+    }
+    std::uint64_t blocks_max = facts_.limits.max_write_same_blocks != 0 ? facts_.limits.max_write_same_blocks
+                                                                        : write_same_blocks_default;
+    blocks_max = std::min<std::uint64_t>(blocks_max, UINT32_MAX);
+    scsi::BlockRange piece = next_piece(slot, blocks_max * facts_.block_bytes);
+    slot.piece_bytes = piece.count.value() * facts_.block_bytes;
+    slot.data_out = base::Bytes(zeroes).first(facts_.block_bytes);
+    scsi::WriteSameOptions options;
+    // Deallocated blocks are as good as zeroes only where the target says that they read as such.
+    options.unmap = slot.request->may_unmap && facts_.lbprz && facts_.lbpws;
+    set_command(slot, scsi::write_same16(piece.lba, piece.count, options));
+}
+
+} // namespace iscsi::shard

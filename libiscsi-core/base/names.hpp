@@ -1,0 +1,26 @@
+// Names that others give us and that become words in a database path or on a terminal: iSCSI node names and
+// host addresses. Strict where a path or a line could be broken, tolerant where the field is. Pure functions;
+// any thread.
+#pragma once
+
+#include "base/result.hpp"
+
+#include <string_view>
+
+namespace iscsi::base {
+
+/// An iSCSI node name (RFC 7143 section 4.2.7): 1 to 223 bytes; iqn.yyyy-mm.domain[:text], eui. and 16 hex
+/// digits, or naa. and 16 or 32. Allowed are letters, digits, '-', '.', ':' and, because the field uses it,
+/// '_'; never "..". Errc::invalid with the reason.
+Result<void> check_iscsi_name(std::string_view name);
+
+/// A host without port: a DNS name, an IPv4 address, or an IPv6 address without brackets and perhaps with
+/// %scope. Safe as one component of a path. Errc::invalid with the reason.
+Result<void> check_host(std::string_view host);
+
+/// The syntax of an IPv6 address (RFC 4291 section 2.2), without scope.
+bool is_ipv6_address(std::string_view text);
+/// Four decimal numbers below 256.
+bool is_ipv4_address(std::string_view text);
+
+} // namespace iscsi::base
