@@ -25,6 +25,8 @@ public:
     /// Ends the operation at `deadline`; the result is then -ECANCELED and expired() is true.
     void expire_at(base::Deadline deadline);
     bool expired() const { return expired_; }
+    /// Ends the operation; the result is then -ECANCELED, or what it came to meanwhile.
+    void cancel() { loop_.ring().cancel(op_); }
 
     bool await_ready() const { return done_; }
     void await_suspend(std::coroutine_handle<> waiter) { waiter_ = waiter; }
@@ -132,7 +134,7 @@ private:
 };
 
 /// Runs `work` on the thread of `there` and gives its result back on the thread of `here`. `work` is a plain
-/// function object returning a value, or a Task that is run there to its end. What it refers to stays alive
+/// function object; when it returns a Task, that is run there to its end. What it refers to stays alive
 /// because the caller waits.
 template <class Work>
 class Call {
@@ -148,7 +150,8 @@ class Call {
     };
     using Returned = std::invoke_result_t<Work&>;
     using Value = typename Unwrap<Returned>::type;
-    static_assert(!std::is_void_v<Value>, "a call gives a value back");
+    static constexpr bool is_task = Unwrap<Returned>::is_task;
+    static constexpr bool is_void = std::is_void_v<Value>;
 
 public:
     Call(Loop& here, Loop& there, Work& work)
@@ -161,7 +164,11 @@ public:
         waiter_ = waiter;
         there_.post(request_);
     }
-    Value await_resume() { return std::move(*value_); }
+    Value await_resume() {
+        if constexpr (!is_void) {
+            return std::move(*value_);
+        }
+    }
 
 private:
     struct Request final : Message {
@@ -176,18 +183,25 @@ private:
     };
 
     void run() {
-        if constexpr (Unwrap<Returned>::is_task) {
-            task_.emplace(work_());
-            runner_ = finish();
-            runner_.start([](void* self) { static_cast<Call*>(self)->reply(); }, this);
+        if constexpr (is_task) {
+            task_ = work_();
+            task_.start([](void* self) { static_cast<Call*>(self)->on_task_done(); }, this);
+        } else if constexpr (is_void) {
+            work_();
+            reply();
         } else {
             value_.emplace(work_());
             reply();
         }
     }
-    Task<void> finish() {
-        value_.emplace(co_await *task_);
-        task_.reset();
+    void on_task_done() {
+        if constexpr (is_task && !is_void) {
+            value_.emplace(task_.result());
+        }
+        if constexpr (is_task) {
+            task_ = Returned();
+        }
+        reply();
     }
     void reply() { here_.post(reply_); }
 
@@ -197,9 +211,8 @@ private:
     Request request_;
     Reply reply_;
     std::coroutine_handle<> waiter_;
-    std::optional<Value> value_;
-    std::optional<std::conditional_t<Unwrap<Returned>::is_task, Returned, char>> task_;
-    Task<void> runner_;
+    std::optional<std::conditional_t<is_void, char, Value>> value_;
+    std::conditional_t<is_task, Returned, char> task_{};
 };
 
 } // namespace iscsi::ring

@@ -33,8 +33,8 @@ public:
 
     /// Takes over `fd` (a connected, blocking-mode stream socket) and begins to drive `engine`.
     void open(int fd, base::Engine& engine);
-    /// Another engine takes the connection over. A peer that answered before it was asked (a send is still in flight)
-    /// ends the stream with Errc::protocol instead.
+    /// Another engine takes the connection over. A peer that answered before it was asked (a send is still in
+    /// flight) ends the stream with Errc::protocol instead.
     void hand_over(base::Engine& engine);
 
     /// Something to send, or room to receive, may have appeared: pumped at the end of this turn.

@@ -105,6 +105,8 @@ public:
         handle_.promise().on_done_context = context;
         handle_.resume();
     }
+    /// Of a root that is done: its value, once.
+    T result() { return handle_.promise().take(); }
     bool done() const { return handle_ && handle_.done(); }
 
 private:

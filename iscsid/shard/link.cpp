@@ -73,7 +73,9 @@ ring::Task<base::Result<void>> Link::connect(const Endpoint& endpoint, const Tcp
     io_uring_prep_connect(connecting.sqe(), fd.get(), reinterpret_cast<const sockaddr*>(&endpoint.address),
                           endpoint.address_bytes);
     connecting.expire_at(deadline);
+    connecting_ = &connecting;
     int result = co_await connecting;
+    connecting_ = nullptr;
     if (result < 0 && connecting.expired()) {
         co_return base::fail(base::Errc::transport_timeout, std::strerror(ETIMEDOUT));
     }
@@ -82,6 +84,14 @@ ring::Task<base::Result<void>> Link::connect(const Endpoint& endpoint, const Tcp
     }
     connected_fd_ = fd.release();
     co_return base::Result<void>();
+}
+
+void Link::interrupt() {
+    if (connecting_ != nullptr) {
+        connecting_->cancel();
+    } else if (listener_ == nullptr) {
+        stream_.close({base::Errc::cancelled, "interrupted"}, ring::Stream::Ending::abort);
+    }
 }
 
 void Link::begin(base::Engine& engine) {

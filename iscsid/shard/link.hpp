@@ -65,6 +65,9 @@ public:
         co_return base::Result<void>();
     }
 
+    /// A connect() or drive() in progress ends soon, with an error; a listener is not disturbed.
+    void interrupt();
+
     /// From here on `engine` runs by itself and `listener` is told. Both outlive the connection.
     void attach(base::Engine& engine, Listener& listener);
     /// Something was submitted to the engine.
@@ -90,6 +93,7 @@ private:
     ring::Event closed_;
     base::Error error_; ///< why the stream closed
     int connected_fd_ = -1;
+    ring::OpWait* connecting_ = nullptr;
 };
 
 } // namespace iscsi::shard

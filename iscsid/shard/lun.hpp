@@ -38,6 +38,9 @@ public:
 
     void start(block::Request& request) override;
 
+    /// The unit has another size now. Requests in hand go on.
+    void resize(base::BlockCount blocks) { size_bytes_ = blocks.value() * facts_.block_bytes; }
+
     /// No request in hand.
     bool idle() const { return busy_ == 0 && waiting_.empty(); }
     const LunCounters& counters() const { return counters_; }

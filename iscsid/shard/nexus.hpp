@@ -99,6 +99,8 @@ public:
     void fail();
     /// Logs out and ends the connection; works in every state. Errors: the target refused or did not answer.
     ring::Task<base::Result<void>> log_out();
+    /// An open() in progress ends soon, with an error.
+    void interrupt() { link_.interrupt(); }
     /// Ends the connection without a word.
     ring::Task<void> abandon();
 

@@ -1,0 +1,205 @@
+// Units of a session: found by the scan, shown as block devices, taken away again.
+#include "block/nbd_export.hpp"
+#include "control/daemon.hpp"
+#include "control/log.hpp"
+#include "control/scan.hpp"
+#include "records/fields.hpp"
+#include "scsi/capacity.hpp"
+
+#include <algorithm>
+#include <fmt/format.h>
+#include <utility>
+
+namespace iscsi::control {
+namespace {
+
+using records::Key;
+
+constexpr std::int64_t depth_max = 1024;
+
+/// Gives the queue a handler that is made first, and the handler the queue.
+base::Result<void> make_on_shard(ManagedSession& session, ServedLun& served) {
+    shard::Shard& shard = session.shard;
+    auto depth = std::clamp<std::int64_t>(session.node.number(Key::session_queue_depth), 1, depth_max);
+    served.lun = std::make_unique<shard::Lun>(shard.loop(), *session.nexus, served.facts,
+                                              static_cast<std::uint32_t>(depth));
+    block::QueueContext context{shard.loop(), shard.pool(), *served.lun};
+    auto queue = served.device->make_queue(context);
+    if (!queue) {
+        served.lun.reset();
+        return base::fail(std::move(queue.error()));
+    }
+    served.queue = std::move(*queue);
+    served.lun->attach(*served.queue);
+    return {};
+}
+
+ring::Task<void> close_on_shard(std::unique_ptr<block::BlockQueue> queue, std::unique_ptr<shard::Lun> lun) {
+    ring::Event closed;
+    queue->close([&closed] { closed.set(); });
+    co_await closed;
+    queue.reset();
+    lun.reset();
+}
+
+std::string why_nothing(std::size_t units, std::size_t others) {
+    if (units == 0) {
+        return "the target shows no logical unit to this initiator";
+    }
+    return fmt::format("none of the {} logical unit(s) that the target shows is a disk ({} of other types)",
+                       units, others);
+}
+
+} // namespace
+
+ring::Task<base::Result<void>> Daemon::scan_and_attach(ManagedSession& session, std::string& note) {
+    if (session.node.text(Key::session_scan) == "manual" &&
+        session.state == ManagedSession::State::logging_in) {
+        co_await resume(session);
+        co_return base::Result<void>();
+    }
+    Scanner scanner(*loop_, session.shard.loop(), *session.nexus);
+    auto luns = co_await scanner.report_luns();
+    if (!luns) {
+        co_return base::fail(std::move(luns.error()));
+    }
+    std::size_t others = 0;
+    for (base::Lun lun : *luns) {
+        auto facts = co_await scanner.inspect(lun);
+        if (!facts && facts.error().code == base::Errc::transport) {
+            co_return base::fail(std::move(facts.error()));
+        }
+        if (!facts) {
+            log::warning("session {} LUN {}: {}", session.sid, scsi::describe_lun(lun),
+                         facts.error().message());
+            continue;
+        }
+        if (!scsi::is_disk(*facts)) {
+            ++others;
+            log::debug("session {} LUN {}: not a disk (type {:02x}h), skipped", session.sid,
+                       scsi::describe_lun(lun), facts->peripheral_type);
+            continue;
+        }
+        auto served =
+            std::ranges::find_if(session.luns, [&](const auto& known) { return known->facts.lun == lun; });
+        if (served != session.luns.end()) {
+            co_await update(session, **served, *facts);
+            continue;
+        }
+        auto attached = co_await attach(session, *facts);
+        if (!attached) {
+            log::error("session {} LUN {}: {}", session.sid, scsi::describe_lun(lun),
+                       attached.error().message());
+            note = attached.error().message();
+        }
+    }
+    if (session.luns.empty() && note.empty()) {
+        note = why_nothing(luns->size(), others);
+        log::warning("session {}: {}", session.sid, note);
+    }
+    co_await resume(session);
+    co_return base::Result<void>();
+}
+
+ring::Task<base::Result<void>> Daemon::attach(ManagedSession& session, const scsi::LunFacts& facts) {
+    auto served = std::make_unique<ServedLun>();
+    served->facts = facts;
+    block::NbdExportConfig config;
+    config.directory = config_.paths.luns_dir();
+    config.by_path_directory = config_.paths.by_path_dir();
+    config.address = session.id.portal.address;
+    config.port = session.id.portal.port;
+    config.target = session.id.target;
+    config.lun = scsi::lun_number(facts.lun);
+    config.attributes = shard::block_attributes(facts);
+    auto device = block::NbdExport::create(config);
+    if (!device) {
+        co_return base::fail(std::move(device.error()));
+    }
+    served->device = std::move(*device);
+    auto work = [&] { return make_on_shard(session, *served); };
+    ring::Call call(*loop_, session.shard.loop(), work);
+    auto made = co_await call;
+    if (!made) {
+        co_return made;
+    }
+    auto started = served->device->start();
+    if (!started) {
+        co_await detach(session, *served);
+        co_return started;
+    }
+    log::info("session {} LUN {}: {} {} {}, {} blocks of {} bytes, {} at {}", session.sid,
+              scsi::lun_number(facts.lun), facts.vendor, facts.product, scsi::identity(facts),
+              facts.blocks.value(), facts.block_bytes, facts.read_only ? "read only" : "writable",
+              served->device->path());
+    session.luns.push_back(std::move(served));
+    co_return base::Result<void>();
+}
+
+ring::Task<void> Daemon::update(ManagedSession& session, ServedLun& served, const scsi::LunFacts& facts) {
+    if (!scsi::same_unit(served.facts, facts)) {
+        log::error("session {} LUN {}: was {}, is now {}: not touched", session.sid,
+                   scsi::describe_lun(facts.lun), scsi::identity(served.facts), scsi::identity(facts));
+        co_return;
+    }
+    if (served.facts.blocks == facts.blocks) {
+        co_return;
+    }
+    log::info("session {} LUN {}: {} blocks, were {}", session.sid, scsi::describe_lun(facts.lun),
+              facts.blocks.value(), served.facts.blocks.value());
+    block::Attributes attributes = shard::block_attributes(facts);
+    auto work = [&] {
+        served.lun->resize(facts.blocks);
+        served.queue->resize(attributes);
+    };
+    ring::Call call(*loop_, session.shard.loop(), work);
+    co_await call;
+    served.facts = facts;
+    if (auto resized = served.device->resize(attributes); !resized) {
+        log::error("session {} LUN {}: {}", session.sid, scsi::describe_lun(facts.lun),
+                   resized.error().message());
+    }
+}
+
+ring::Task<void> Daemon::detach(ManagedSession& session, ServedLun& served) {
+    if (auto removed = served.device->remove(); !removed) {
+        log::error("session {} LUN {}: {}", session.sid, scsi::describe_lun(served.facts.lun),
+                   removed.error().message());
+    }
+    if (served.queue == nullptr) {
+        co_return;
+    }
+    auto work = [&] { return close_on_shard(std::move(served.queue), std::move(served.lun)); };
+    ring::Call call(*loop_, session.shard.loop(), work);
+    co_await call;
+}
+
+ring::Task<void> Daemon::resume(ManagedSession& session) {
+    auto work = [nexus = session.nexus.get()] { nexus->resume(); };
+    ring::Call call(*loop_, session.shard.loop(), work);
+    co_await call;
+}
+
+ring::Task<void> Daemon::fail_path(ManagedSession& session) {
+    auto work = [nexus = session.nexus.get()] { nexus->fail(); };
+    ring::Call call(*loop_, session.shard.loop(), work);
+    co_await call;
+}
+
+ring::Task<ipc::Reply> Daemon::rescan(ipc::Rescan request) {
+    ManagedSession* session = registry_.find(request.sid);
+    if (session == nullptr || session->state != ManagedSession::State::running) {
+        ipc::ErrorReply refused{{session == nullptr ? base::Errc::session_not_found : base::Errc::again, {}}};
+        co_return ipc::Reply(std::move(refused));
+    }
+    ManagedSession::Use use(*session);
+    std::string note;
+    auto scanned = co_await scan_and_attach(*session, note);
+    if (!scanned) {
+        ipc::ErrorReply failed{std::move(scanned.error())};
+        co_return ipc::Reply(std::move(failed));
+    }
+    co_return ipc::Reply(ipc::Done());
+}
+
+} // namespace iscsi::control

@@ -1,0 +1,114 @@
+#include "control/daemon.hpp"
+
+#include "base/limits.hpp"
+#include "control/log.hpp"
+
+#include <unistd.h>
+#include <utility>
+#include <variant>
+
+namespace iscsi::control {
+
+base::Result<std::unique_ptr<Daemon>> Daemon::create(DaemonConfig config) {
+    std::unique_ptr<Daemon> daemon(new Daemon(std::move(config)));
+    auto loop = ring::Loop::create();
+    if (!loop) {
+        return base::fail(std::move(loop.error()));
+    }
+    daemon->loop_ = std::move(*loop);
+    for (unsigned i = 0; i < daemon->config_.shards; ++i) {
+        shard::ShardConfig shard_config;
+        shard_config.index = i;
+        shard_config.pool_bytes = base::limits::shard_pool_bytes;
+        auto shard = shard::Shard::start(shard_config);
+        if (!shard) {
+            return base::fail(std::move(shard.error()));
+        }
+        daemon->shards_.push_back(std::move(*shard));
+    }
+    return daemon;
+}
+
+Daemon::~Daemon() = default;
+
+ring::Task<ipc::Reply> Daemon::handle(ipc::Request request) {
+    if (stopping_) {
+        ipc::ErrorReply refused{{base::Errc::cancelled, "iscsid is stopping"}};
+        co_return ipc::Reply(std::move(refused));
+    }
+    if (auto* discovery = std::get_if<ipc::Discover>(&request)) {
+        ipc::Reply reply = co_await discover(std::move(*discovery));
+        co_return reply;
+    }
+    if (auto* login = std::get_if<ipc::Login>(&request)) {
+        ipc::Reply reply = co_await log_in(std::move(*login));
+        co_return reply;
+    }
+    if (auto* logout = std::get_if<ipc::Logout>(&request)) {
+        ipc::Reply reply = co_await log_out(*logout);
+        co_return reply;
+    }
+    if (auto* again = std::get_if<ipc::Rescan>(&request)) {
+        ipc::Reply reply = co_await rescan(*again);
+        co_return reply;
+    }
+    if (std::holds_alternative<ipc::Sessions>(request)) {
+        ipc::Reply reply = co_await list_sessions();
+        co_return reply;
+    }
+    if (std::holds_alternative<ipc::Stop>(request)) {
+        log::info("asked to stop");
+        stop_requested_.set();
+        co_return ipc::Reply(ipc::Done());
+    }
+    co_return info();
+}
+
+ipc::Reply Daemon::info() const {
+    ipc::InfoReply reply;
+    reply.version = ISCSI_VERSION;
+    reply.initiator_name = config_.initiator.name;
+    reply.initiator_alias = config_.initiator.alias;
+    reply.pid = ::getpid();
+    return reply;
+}
+
+ring::Task<ipc::Reply> Daemon::list_sessions() {
+    std::vector<std::uint32_t> sids;
+    for (const ManagedSession* session : registry_.all()) {
+        sids.push_back(session->sid);
+    }
+    ipc::SessionsReply reply;
+    for (std::uint32_t sid : sids) {
+        // Between two answers a session may have gone.
+        ManagedSession* session = registry_.find(sid);
+        if (session == nullptr || session->state == ManagedSession::State::logging_in || !session->nexus) {
+            continue;
+        }
+        // Messages to a shard are delivered in order: one that destroys the nexus would come after this one.
+        auto work = [nexus = session->nexus.get()] { return nexus->statistics(); };
+        ring::Call call(*loop_, session->shard.loop(), work);
+        base::SessionStatistics statistics = co_await call;
+        session = registry_.find(sid);
+        if (session != nullptr) {
+            reply.sessions.push_back(session->snapshot(statistics));
+        }
+    }
+    co_return ipc::Reply(std::move(reply));
+}
+
+ring::Task<void> Daemon::end_sessions() {
+    stopping_ = true;
+    for (ManagedSession* session : registry_.all()) {
+        co_await abandon_session(*session);
+    }
+    co_await recoveries_.join();
+}
+
+void Daemon::stop_shards() {
+    shards_.clear();
+    // What the shards still had to tell.
+    loop_->turn(ring::monotonic_now());
+}
+
+} // namespace iscsi::control

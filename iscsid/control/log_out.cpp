@@ -1,0 +1,104 @@
+// The end of a session: asked for (logout), or with the daemon (abandon).
+#include "control/daemon.hpp"
+#include "control/log.hpp"
+#include "control/scan.hpp"
+
+#include <utility>
+
+namespace iscsi::control {
+
+using State = ManagedSession::State;
+
+ring::Task<ipc::Reply> Daemon::log_out(ipc::Logout request) {
+    ManagedSession* found = registry_.find(request.sid);
+    if (found == nullptr) {
+        ipc::ErrorReply refused{{base::Errc::session_not_found, {}}};
+        co_return ipc::Reply(std::move(refused));
+    }
+    ManagedSession& session = *found;
+    if (session.state == State::logging_in || session.state == State::ending) {
+        ipc::ErrorReply refused{{base::Errc::internal, "the session is logging in or out already"}};
+        co_return ipc::Reply(std::move(refused));
+    }
+    log::info("session {}: logging out of {}", session.sid, session.title());
+    bool was_running = session.state == State::running;
+    session.state = State::ending;
+    co_await end_recovery(session);
+    if (!was_running) {
+        co_await fail_path(session);
+    }
+    for (auto& served : session.luns) {
+        co_await detach(session, *served);
+    }
+    if (was_running) {
+        co_await flush_caches(session);
+    }
+    session.luns.clear();
+    co_await destroy_session(session);
+    co_return ipc::Reply(ipc::Done());
+}
+
+/// Whoever works on the session stops doing so.
+ring::Task<void> Daemon::end_recovery(ManagedSession& session) {
+    session.interrupted.set();
+    auto work = [nexus = session.nexus.get()] { nexus->interrupt(); };
+    ring::Call call(*loop_, session.shard.loop(), work);
+    co_await call;
+    co_await session.until_unused();
+}
+
+/// Clients have gone without a last flush perhaps: what the target acknowledged is made durable before the
+/// nexus ends.
+ring::Task<void> Daemon::flush_caches(ManagedSession& session) {
+    Scanner scanner(*loop_, session.shard.loop(), *session.nexus);
+    for (auto& served : session.luns) {
+        if (!served->facts.write_cache || served->facts.read_only) {
+            continue;
+        }
+        auto flushed = co_await scanner.synchronize_cache(served->facts.lun);
+        if (!flushed) {
+            log::error("session {}: the last flush failed: {}", session.sid, flushed.error().message());
+        }
+    }
+}
+
+/// Its units are gone, or are closed here; a live session is logged out of.
+ring::Task<void> Daemon::destroy_session(ManagedSession& session) {
+    session.state = State::ending;
+    for (auto& served : session.luns) {
+        co_await detach(session, *served);
+    }
+    session.luns.clear();
+    std::unique_ptr<shard::Nexus> nexus = std::move(session.nexus);
+    auto log_out_work = [&nexus] { return nexus->log_out(); };
+    ring::Call log_out_call(*loop_, session.shard.loop(), log_out_work);
+    auto logged_out = co_await log_out_call;
+    if (!logged_out) {
+        log::warning("session {}: {}", session.sid, logged_out.error().message());
+    }
+    auto destroy_work = [&nexus] { nexus.reset(); };
+    ring::Call destroy_call(*loop_, session.shard.loop(), destroy_work);
+    co_await destroy_call;
+    // Notices of the nexus were posted before that answer, so they have been delivered.
+    log::info("session {}: ended", session.sid);
+    registry_.remove(session.sid);
+}
+
+/// Without a word to the target: requests in hand fail, block devices go away.
+ring::Task<void> Daemon::abandon_session(ManagedSession& session) {
+    bool logging_in = session.state == State::logging_in;
+    session.state = State::ending;
+    if (session.nexus != nullptr) {
+        co_await end_recovery(session);
+    }
+    if (logging_in || session.nexus == nullptr) {
+        co_return;
+    }
+    auto work = [nexus = session.nexus.get()] { return nexus->abandon(); };
+    ring::Call call(*loop_, session.shard.loop(), work);
+    co_await call;
+    co_await fail_path(session);
+    co_await destroy_session(session);
+}
+
+} // namespace iscsi::control

@@ -1,0 +1,97 @@
+// A session as control knows it: the record it was made from, where its nexus lives, its block devices, and
+// what state it is in. Control's thread; the shard's objects inside are only touched on their shard.
+#pragma once
+
+#include "block/block.hpp"
+#include "ipc/snapshot.hpp"
+#include "records/record.hpp"
+#include "ring/await.hpp"
+#include "scsi/lun_facts.hpp"
+#include "shard/lun.hpp"
+#include "shard/nexus.hpp"
+#include "shard/shard.hpp"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace iscsi::control {
+
+/// A logical unit of a session and the block device that shows it.
+struct ServedLun {
+    scsi::LunFacts facts;
+    std::unique_ptr<block::BlockDevice> device;
+    std::unique_ptr<block::BlockQueue> queue; ///< lives on the shard
+    std::unique_ptr<shard::Lun> lun;          ///< lives on the shard
+};
+
+class ManagedSession final : public shard::NexusObserver {
+public:
+    /// Told on control's thread.
+    class Listener {
+    public:
+        Listener() = default;
+        Listener(const Listener&) = delete;
+        Listener& operator=(const Listener&) = delete;
+        virtual ~Listener() = default;
+        virtual void on_session_dropped(ManagedSession& session, const base::Error& error) = 0;
+    };
+
+    enum class State : std::uint8_t {
+        logging_in, ///< the first login and scan
+        running,
+        recovering, ///< dropped, on its way back
+        ending,     ///< logout or the daemon's end
+    };
+
+    ManagedSession(Listener& session_listener, std::uint32_t session_id, records::Record record,
+                   shard::Shard& its_shard);
+
+    void on_nexus_dropped(const base::Error& error) override;
+    void on_nexus_event(const session::Event& event) override;
+    void on_lun_effects(base::Lun lun, const scsi::Disposition& disposition) override;
+
+    /// "[iface: default, target: iqn…, portal: 10.0.0.1,3260]", as open-iscsi writes it.
+    std::string title() const;
+    ipc::SessionSnapshot snapshot(const base::SessionStatistics& statistics) const;
+
+    Listener& listener;
+    const std::uint32_t sid;
+    const records::Record node;
+    const records::NodeId id;
+    shard::Shard& shard;
+    std::unique_ptr<shard::Nexus> nexus; ///< lives on the shard
+    base::Isid isid;
+    std::string initiator_name; ///< as sent at login
+    State state = State::logging_in;
+    bool dropped = false;     ///< the connection was lost since the last successful open
+    shard::Endpoint endpoint; ///< of the connection, or of the last one
+    shard::OpenReply opened;
+    std::vector<std::unique_ptr<ServedLun>> luns;
+    ring::Event interrupted; ///< set when state becomes ending: pauses end early
+
+    /// A procedure that works on the session holds one; who ends the session waits until there is none.
+    class Use {
+    public:
+        explicit Use(ManagedSession& session) : session_(session) { ++session_.users_; }
+        Use(const Use&) = delete;
+        Use& operator=(const Use&) = delete;
+        ~Use() {
+            if (--session_.users_ == 0) {
+                session_.unused_.set();
+            }
+        }
+
+    private:
+        ManagedSession& session_;
+    };
+    ring::Task<void> until_unused();
+
+private:
+    unsigned users_ = 0;
+    ring::Event unused_;
+};
+
+ipc::AttachedLun attached_lun(const ServedLun& served);
+
+} // namespace iscsi::control

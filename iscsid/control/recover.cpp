@@ -1,0 +1,127 @@
+// After a drop: log in again with the same ISID, compare the units, let I/O go on; or fail it when that takes
+// longer than the replacement timeout.
+#include "control/daemon.hpp"
+#include "control/log.hpp"
+#include "control/scan.hpp"
+#include "records/fields.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <fmt/format.h>
+#include <utility>
+
+namespace iscsi::control {
+namespace {
+
+using records::Key;
+using State = ManagedSession::State;
+
+constexpr base::Duration pause_first = std::chrono::milliseconds(250);
+constexpr base::Duration pause_most = std::chrono::seconds(8);
+
+} // namespace
+
+void Daemon::on_session_dropped(ManagedSession& session, const base::Error& error) {
+    session.dropped = true;
+    if (session.state == State::ending) {
+        return;
+    }
+    log::error("session {}: connection to {} lost: {}", session.sid, session.title(), error.message());
+    // In the other states somebody is at work on the session and looks at `dropped`.
+    if (session.state == State::running) {
+        start_recovery(session);
+    }
+}
+
+void Daemon::start_recovery(ManagedSession& session) {
+    session.state = State::recovering;
+    recoveries_.spawn(recover(session));
+}
+
+ring::Task<void> Daemon::recover(ManagedSession& session) {
+    ManagedSession::Use use(session);
+    ring::Event recovered;
+    ring::TaskGroup timeout;
+    timeout.spawn(fail_after_timeout(session, recovered));
+    auto tries_max = session.node.number(Key::session_reopen_max);
+    base::Duration pause = std::chrono::seconds(session.opened.session.time2wait_s);
+    for (std::int64_t tries = 1; session.state == State::recovering; ++tries) {
+        ring::EventOrDeadline waiting(*loop_, session.interrupted, loop_->now() + pause);
+        bool interrupted = co_await waiting;
+        if (interrupted) {
+            break;
+        }
+        auto again = co_await try_again(session);
+        // A drop that came before the resume was told before its answer.
+        if (again && !session.dropped) {
+            if (session.state == State::recovering) {
+                session.state = State::running;
+            }
+            log::info("session {}: {} is back after {} tries", session.sid, session.title(), tries);
+            break;
+        }
+        if (!again) {
+            log::warning("session {}: {}: {}", session.sid, session.title(), again.error().message());
+        }
+        if (tries_max > 0 && tries >= tries_max) {
+            log::error("session {}: given up after {} tries", session.sid, tries);
+            co_await fail_path(session);
+            break;
+        }
+        pause = tries == 1 ? pause_first : std::min(pause * 2, pause_most);
+    }
+    recovered.set();
+    co_await timeout.join();
+}
+
+ring::Task<base::Result<void>> Daemon::try_again(ManagedSession& session) {
+    auto opened = co_await open_session(session);
+    if (!opened) {
+        co_return opened;
+    }
+    auto checked = co_await check_identity(session);
+    if (checked) {
+        co_await resume(session);
+        co_return checked;
+    }
+    auto work = [nexus = session.nexus.get()] { return nexus->log_out(); };
+    ring::Call call(*loop_, session.shard.loop(), work);
+    auto logged_out = co_await call;
+    co_return checked;
+}
+
+ring::Task<base::Result<void>> Daemon::check_identity(ManagedSession& session) {
+    Scanner scanner(*loop_, session.shard.loop(), *session.nexus);
+    for (auto& served : session.luns) {
+        auto facts = co_await scanner.inspect(served->facts.lun);
+        if (!facts) {
+            co_return base::fail(std::move(facts.error()));
+        }
+        if (!scsi::same_unit(served->facts, *facts)) {
+            base::Error error{
+                base::Errc::fatal_login,
+                fmt::format("another unit answers: it was {}, it is now {}; no I/O is sent to it",
+                            scsi::identity(served->facts), scsi::identity(*facts))};
+            co_return base::fail(std::move(error));
+        }
+        co_await update(session, *served, *facts);
+    }
+    co_return base::Result<void>();
+}
+
+ring::Task<void> Daemon::fail_after_timeout(ManagedSession& session, ring::Event& recovered) {
+    auto timeout = session.node.number(Key::session_replacement_timeout);
+    base::Deadline deadline;
+    if (timeout >= 0) {
+        deadline = loop_->now() + std::chrono::seconds(timeout);
+    }
+    ring::EventOrDeadline waiting(*loop_, recovered, deadline);
+    bool in_time = co_await waiting;
+    if (!in_time && session.state == State::recovering) {
+        log::error("session {}: not back within {} s: I/O fails from now on", session.sid, timeout);
+        co_await fail_path(session);
+        co_await recovered;
+    }
+}
+
+} // namespace iscsi::control

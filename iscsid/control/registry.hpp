@@ -1,0 +1,35 @@
+// The sessions that exist, by number and by record. No protocol. Control's thread.
+#pragma once
+
+#include "control/managed_session.hpp"
+
+#include <map>
+#include <memory>
+#include <vector>
+
+namespace iscsi::control {
+
+class Registry {
+public:
+    /// The number of the next session: from 1, never used twice in one life of the daemon.
+    std::uint32_t next_sid() { return ++last_sid_; }
+
+    ManagedSession& add(std::unique_ptr<ManagedSession> session);
+    void remove(std::uint32_t sid) { sessions_.erase(sid); }
+
+    ManagedSession* find(std::uint32_t sid);
+    /// Sessions of one record, those that are logging in included.
+    std::size_t count(const records::NodeId& id) const;
+    /// Sessions on a shard.
+    std::size_t count(const shard::Shard& shard) const;
+    /// True when a session to `target` uses `isid`.
+    bool uses(const std::string& target, base::Isid isid) const;
+    /// By number.
+    std::vector<ManagedSession*> all();
+
+private:
+    std::map<std::uint32_t, std::unique_ptr<ManagedSession>> sessions_;
+    std::uint32_t last_sid_ = 0;
+};
+
+} // namespace iscsi::control

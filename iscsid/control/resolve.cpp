@@ -1,0 +1,85 @@
+#include "control/resolve.hpp"
+
+#include <cstring>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <thread>
+#include <utility>
+
+namespace iscsi::control {
+namespace {
+
+using Endpoints = std::vector<shard::Endpoint>;
+
+shard::Endpoint endpoint_of(const addrinfo& info, std::uint16_t port) {
+    shard::Endpoint endpoint;
+    std::memcpy(&endpoint.address, info.ai_addr, info.ai_addrlen);
+    endpoint.address_bytes = info.ai_addrlen;
+    endpoint.port = port;
+    char text[NI_MAXHOST] = "";
+    ::getnameinfo(info.ai_addr, info.ai_addrlen, text, sizeof text, nullptr, 0, NI_NUMERICHOST);
+    endpoint.text = text;
+    return endpoint;
+}
+
+base::Result<Endpoints> look_up(const std::string& host, std::uint16_t port, int flags) {
+    addrinfo hints{};
+    hints.ai_family = AF_UNSPEC;
+    hints.ai_socktype = SOCK_STREAM;
+    hints.ai_flags = flags | AI_NUMERICSERV;
+    addrinfo* found = nullptr;
+    int rc = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found);
+    if (rc != 0) {
+        return base::fail(base::Errc::transport, ::gai_strerror(rc));
+    }
+    Endpoints endpoints;
+    for (const addrinfo* info = found; info != nullptr; info = info->ai_next) {
+        endpoints.push_back(endpoint_of(*info, port));
+    }
+    ::freeaddrinfo(found);
+    return endpoints;
+}
+
+/// A look-up on its own thread; the message that comes back resumes the waiter.
+class LookUp final : public ring::Message {
+public:
+    LookUp(ring::Loop& loop, const std::string& host, std::uint16_t port)
+        : loop_(loop), host_(host), port_(port) {}
+
+    bool await_ready() const { return false; }
+    void await_suspend(std::coroutine_handle<> waiter) {
+        waiter_ = waiter;
+        thread_ = std::thread([this] {
+            result_ = look_up(host_, port_, 0);
+            loop_.post(*this);
+        });
+    }
+    base::Result<Endpoints> await_resume() { return std::move(result_); }
+
+private:
+    void deliver() override {
+        thread_.join();
+        waiter_.resume();
+    }
+
+    ring::Loop& loop_;
+    const std::string& host_;
+    std::uint16_t port_;
+    std::thread thread_;
+    std::coroutine_handle<> waiter_;
+    base::Result<Endpoints> result_;
+};
+
+} // namespace
+
+ring::Task<base::Result<Endpoints>> resolve(ring::Loop& loop, std::string host, std::uint16_t port) {
+    base::Result<Endpoints> numeric = look_up(host, port, AI_NUMERICHOST);
+    if (numeric) {
+        co_return numeric;
+    }
+    LookUp looking(loop, host, port);
+    auto found = co_await looking;
+    co_return found;
+}
+
+} // namespace iscsi::control

@@ -1,0 +1,20 @@
+// Names to addresses. A numeric address is answered at once; a name is looked up on a thread of its own,
+// because getaddrinfo may block for many seconds. Control's thread.
+#pragma once
+
+#include "base/result.hpp"
+#include "ring/await.hpp"
+#include "shard/link.hpp"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace iscsi::control {
+
+/// The endpoints of `host`, in the resolver's order of preference; never empty on success. Errors:
+/// Errc::transport with the resolver's reason.
+ring::Task<base::Result<std::vector<shard::Endpoint>>> resolve(ring::Loop& loop, std::string host,
+                                                               std::uint16_t port);
+
+} // namespace iscsi::control

@@ -1,0 +1,155 @@
+// iscsid: builds every object in order and runs; no logic.
+#include "control/daemon.hpp"
+#include "control/ipc_server.hpp"
+#include "control/log.hpp"
+#include "process.hpp"
+#include "records/fields.hpp"
+
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <sys/signalfd.h>
+#include <thread>
+#include <utility>
+
+namespace {
+
+using namespace iscsi;
+
+unsigned shard_count(const records::Config& config) {
+    constexpr unsigned shards_default_max = 4;
+    auto wanted = config.daemon.number(records::Key::daemon_shards);
+    if (wanted > 0) {
+        return static_cast<unsigned>(wanted);
+    }
+    return std::clamp(std::thread::hardware_concurrency(), 1U, shards_default_max);
+}
+
+/// SIGTERM ends the daemon; SIGINT only in the foreground; SIGHUP does nothing.
+class SignalWatch {
+public:
+    SignalWatch(control::Daemon& daemon, bool foreground) : daemon_(daemon), foreground_(foreground) {}
+
+    ring::Task<void> run(int fd) {
+        while (!ended_) {
+            signalfd_siginfo info{};
+            ring::OpWait reading(daemon_.loop());
+            io_uring_prep_read(reading.sqe(), fd, &info, sizeof info, 0);
+            reading_ = &reading;
+            int bytes = co_await reading;
+            reading_ = nullptr;
+            if (bytes > 0 && (info.ssi_signo == SIGTERM || (info.ssi_signo == SIGINT && foreground_))) {
+                control::log::info("signal {}: stopping", info.ssi_signo);
+                daemon_.stop_requested().set();
+            }
+        }
+    }
+    void end() {
+        ended_ = true;
+        if (reading_ != nullptr) {
+            reading_->cancel();
+        }
+    }
+
+private:
+    control::Daemon& daemon_;
+    bool foreground_;
+    bool ended_ = false;
+    ring::OpWait* reading_ = nullptr;
+};
+
+ring::Task<void> run_until_stopped(control::Daemon& daemon, control::IpcServer& server, SignalWatch& signals,
+                                   ring::TaskGroup& watching) {
+    ring::Event& stop = daemon.stop_requested();
+    co_await stop;
+    server.stop_accepting();
+    co_await daemon.end_sessions();
+    co_await server.close();
+    signals.end();
+    co_await watching.join();
+    daemon.loop().stop();
+}
+
+int run(const process::Options& options, const records::Paths& paths, process::Background& background) {
+    records::Warnings warnings;
+    process::Files files = process::read_files(options, paths, warnings);
+    for (const std::string& warning : warnings) {
+        control::log::warning("{}", warning);
+    }
+    if (auto made = process::make_directories(paths); !made) {
+        control::log::error("{}", made.error().message());
+        return 1;
+    }
+    process::PidFile pid_file;
+    if (!options.foreground && !options.no_pid_file) {
+        const std::string& path = options.pid_file.empty() ? paths.pid_file() : options.pid_file;
+        if (auto created = pid_file.create(path); !created) {
+            control::log::error("{}", created.error().message());
+            return 1;
+        }
+    }
+    int signals = process::signal_descriptor();
+    control::DaemonConfig config;
+    config.paths = paths;
+    config.shards = shard_count(files.config);
+    config.initiator = std::move(files.initiator);
+    auto daemon = control::Daemon::create(std::move(config));
+    if (!daemon) {
+        control::log::error("{}", daemon.error().message());
+        return 1;
+    }
+    auto server = control::IpcServer::listen(**daemon);
+    if (!server) {
+        control::log::error("{}", server.error().message());
+        return 1;
+    }
+    if (auto became = process::become(options); !became) {
+        control::log::error("{}", became.error().message());
+        return 1;
+    }
+    (*server)->start();
+    SignalWatch watch(**daemon, options.foreground);
+    ring::TaskGroup watching;
+    ring::TaskGroup running;
+    watching.spawn(watch.run(signals));
+    running.spawn(run_until_stopped(**daemon, **server, watch, watching));
+    control::log::info("iscsid {} is ready", ISCSI_VERSION);
+    background.ready();
+    (*daemon)->loop().run();
+    (*daemon)->stop_shards();
+    control::log::info("stopped");
+    return 0;
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    auto options = process::parse_options(argc, argv);
+    if (!options) {
+        if (!options.error().detail.empty()) {
+            std::fprintf(stderr, "iscsid: %s\n", options.error().detail.c_str());
+        }
+        std::fprintf(stderr, "Try `iscsid --help' for more information.\n");
+        return 1;
+    }
+    if (options->help) {
+        std::fputs(process::usage().c_str(), stdout);
+        return 0;
+    }
+    if (options->version) {
+        std::printf("iscsid version %s\n", ISCSI_VERSION);
+        return 0;
+    }
+    process::set_limits();
+    records::Paths paths = records::Paths::from_environment();
+    control::log::open(control::log::Sink::standard_error, options->debug_level);
+    process::Background background;
+    if (!options->foreground) {
+        if (auto entered = background.enter(); !entered) {
+            control::log::error("{}", entered.error().message());
+            return 1;
+        }
+        control::log::open(control::log::Sink::syslog, options->debug_level);
+    }
+    return run(*options, paths, background);
+}
