@@ -2,16 +2,26 @@
 // takes requests from its clients (a kernel driver, NBD clients) and hands each to a RequestHandler; the
 // handler calls complete() when it is done. A BlockDevice is the same thing seen from control: creation,
 // name, removal. Nothing here knows SCSI. A Request belongs to its queue and is lent to the handler from
-// start() to complete().
+// start() to complete(). BlockQueue and RequestHandler: the shard's thread. BlockDevice: control's, except
+// make_queue().
 #pragma once
 
 #include "base/bytes.hpp"
 #include "base/result.hpp"
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <string>
+#include <vector>
+
+namespace iscsi::ring {
+class Loop;
+} // namespace iscsi::ring
 
 namespace iscsi::block {
+
+class BufferPool;
 
 /// What the block device tells its users about itself.
 struct Attributes {
@@ -32,12 +42,15 @@ struct Attributes {
 
 enum class Verb : std::uint8_t { read, write, flush, discard, write_zeroes };
 
+/// A read or a write is never longer than max_request_bytes. A discard or write_zeroes can be (NBD knows no
+/// limit for them below 4 GiB): the handler splits it.
 struct Request {
     Verb verb = Verb::read;
     bool fua = false;      ///< write, write_zeroes: on stable storage before complete()
     bool may_unmap = true; ///< write_zeroes: the blocks may be deallocated if they then read as zeroes
     std::uint64_t offset_bytes = 0;
     std::uint64_t length_bytes = 0;
+    Request* next = nullptr; ///< linkage for the handler while it holds the request
     base::MutableBytes
         data; ///< read: to be filled; write: what to write; size = length_bytes. Owned by the queue.
 };
@@ -64,6 +77,52 @@ public:
 
     /// Ends `request`: 0, or a positive errno.
     virtual void complete(Request& request, int error_number) = 0;
+
+    /// What users are told from now on; those that do not ask again keep what they know.
+    virtual void resize(const Attributes& attributes) = 0;
+
+    /// Takes no more requests and ends its users. Requests at the handler must still be completed; `closed`
+    /// runs once after the last of them, at the end of a turn and never before this returns. The queue may be
+    /// destroyed then, from inside `closed` too, and not before.
+    virtual void close(std::function<void()> closed) = 0;
+};
+
+/// What a queue lives on; all of it outlives the queue.
+struct QueueContext {
+    ring::Loop& loop;
+    BufferPool& pool;
+    RequestHandler& handler;
+};
+
+/// Control's half of a block device: /dev/ublkbN, /dev/nbdN, or a socket that NBD clients connect to. Order:
+/// make_queue() on the shard, start(), ..., remove(), then BlockQueue::close(). Destroying it without
+/// remove() leaves behind what can outlive the daemon (kernel devices), and only that.
+class BlockDevice {
+public:
+    BlockDevice() = default;
+    BlockDevice(const BlockDevice&) = delete;
+    BlockDevice& operator=(const BlockDevice&) = delete;
+    virtual ~BlockDevice() = default;
+
+    /// The last part of path(): "ublkb0", "nbd3", or a socket's file name.
+    virtual const std::string& name() const = 0;
+    /// Absolute path of the device node or of the socket.
+    virtual const std::string& path() const = 0;
+    /// What an NBD client is given to connect; empty for a kernel device.
+    virtual const std::string& uri() const = 0;
+    /// Absolute paths of the symbolic links that this device made for itself (not those that udev makes).
+    virtual const std::vector<std::string>& links() const = 0;
+
+    /// The half that serves requests. Once, on the shard's thread.
+    virtual base::Result<std::unique_ptr<BlockQueue>> make_queue(const QueueContext& context) = 0;
+    /// Shows the device to its users. May block until the queue has served reads (the kernel reads the
+    /// partition table), so never on the shard's thread.
+    virtual base::Result<void> start() = 0;
+    /// Tells the kernel of a new size; BlockQueue::resize is called beside it.
+    virtual base::Result<void> resize(const Attributes& attributes) = 0;
+    /// Takes the device away from its users, links first. The queue serves what is in progress meanwhile.
+    /// Errors: busy when the kernel refuses because it is open.
+    virtual base::Result<void> remove() = 0;
 };
 
 } // namespace iscsi::block

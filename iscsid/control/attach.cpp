@@ -104,15 +104,13 @@ ring::Task<base::Result<void>> Daemon::scan_and_attach(ManagedSession& session, 
 ring::Task<base::Result<void>> Daemon::attach(ManagedSession& session, const scsi::LunFacts& facts) {
     auto served = std::make_unique<ServedLun>();
     served->facts = facts;
-    block::NbdExportConfig config;
-    config.directory = config_.paths.luns_dir();
-    config.by_path_directory = config_.paths.by_path_dir();
-    config.address = session.id.portal.address;
-    config.port = session.id.portal.port;
-    config.target = session.id.target;
-    config.lun = scsi::lun_number(facts.lun);
-    config.attributes = shard::block_attributes(facts);
-    auto device = block::NbdExport::create(config);
+    block::NbdExport::Place place{config_.paths.luns_dir(), config_.paths.by_path_dir()};
+    block::DeviceIdentity identity;
+    identity.address = session.id.portal.address;
+    identity.port = session.id.portal.port;
+    identity.target = session.id.target;
+    identity.lun = facts.lun;
+    auto device = block::NbdExport::create(place, identity, shard::block_attributes(facts));
     if (!device) {
         co_return base::fail(std::move(device.error()));
     }

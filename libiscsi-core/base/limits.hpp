@@ -15,12 +15,13 @@ inline constexpr std::size_t host_name_bytes_max = 255;
 
 // Text negotiation (RFC 7143 sections 6.1 and 6.2).
 inline constexpr std::size_t key_name_bytes_max = 63;
-inline constexpr std::size_t login_text_bytes_max = 64 * 1024; ///< of one negotiation, C-bit parts together
+inline constexpr std::size_t login_text_bytes_max =
+    std::size_t{64} * 1024; ///< of one negotiation, C-bit parts together
 inline constexpr std::size_t login_exchanges_max = 64;
 inline constexpr std::uint32_t login_data_segment_max =
     8192; ///< default MaxRecvDataSegmentLength, binding in login
-inline constexpr std::size_t send_targets_bytes_max = 16 * 1024 * 1024;
-inline constexpr std::size_t discovered_targets_max = 64 * 1024;
+inline constexpr std::size_t send_targets_bytes_max = std::size_t{16} * 1024 * 1024;
+inline constexpr std::size_t discovered_targets_max = std::size_t{64} * 1024;
 inline constexpr std::size_t redirects_max = 10;
 
 // CHAP (RFC 7143 section 12.1.3).
@@ -31,11 +32,11 @@ inline constexpr std::size_t chap_challenge_bytes = 32;
 
 // Full feature phase.
 inline constexpr std::uint32_t data_segment_max =
-    (1U << 24) - 1;                                      ///< largest DataSegmentLength (24-bit field)
-inline constexpr std::size_t tasks_max = 2048;           ///< node.session.cmds_max's upper bound
-inline constexpr std::size_t staging_bytes = 128 * 1024; ///< receive staging of one connection
-inline constexpr std::size_t sense_bytes_max = 252;      ///< SPC-4 4.5.1
-inline constexpr std::size_t luns_max = 16 * 1024;       ///< of one REPORT LUNS answer
+    (1U << 24) - 1;                            ///< largest DataSegmentLength (24-bit field)
+inline constexpr std::size_t tasks_max = 2048; ///< node.session.cmds_max's upper bound
+inline constexpr std::size_t staging_bytes = std::size_t{128} * 1024; ///< receive staging of one connection
+inline constexpr std::size_t sense_bytes_max = 252;                   ///< SPC-4 4.5.1
+inline constexpr std::size_t luns_max = std::size_t{16} * 1024;       ///< of one REPORT LUNS answer
 
 // SCSI.
 inline constexpr unsigned scsi_retries_max = 5;     ///< of one command, after errors
@@ -43,7 +44,7 @@ inline constexpr unsigned scsi_attentions_max = 10; ///< unit attentions that on
 inline constexpr std::uint32_t scsi_transfer_bytes_max = 1U << 20; ///< of one READ or WRITE; requests are cut
 inline constexpr std::chrono::seconds scsi_busy_deadline{60};      ///< a request is not delayed for longer
 inline constexpr std::chrono::seconds scsi_scan_timeout{30};       ///< of one command of the scan
-inline constexpr std::chrono::milliseconds scsi_busy_delay{100};      ///< after BUSY
+inline constexpr std::chrono::milliseconds scsi_busy_delay{100};   ///< after BUSY
 inline constexpr std::chrono::milliseconds scsi_queue_full_delay{10}; ///< after TASK SET FULL
 inline constexpr std::chrono::milliseconds scsi_ready_delay{1000};    ///< while a unit becomes ready
 
@@ -58,8 +59,8 @@ inline constexpr std::size_t shard_pool_bytes = 64U << 20; ///< data pool shared
 inline constexpr std::size_t record_key_bytes_max = 127;
 inline constexpr std::size_t record_value_bytes_max = 255;
 inline constexpr std::size_t record_line_bytes_max = 2047;
-inline constexpr std::size_t record_file_bytes_max = 1024 * 1024;
-inline constexpr std::size_t ipc_line_bytes_max = 16 * 1024 * 1024;
+inline constexpr std::size_t record_file_bytes_max = std::size_t{1024} * 1024;
+inline constexpr std::size_t ipc_line_bytes_max = std::size_t{16} * 1024 * 1024;
 inline constexpr std::size_t ipc_clients_max = 256;
 
 static_assert(nbd_requests_max <= tasks_max);

@@ -128,8 +128,10 @@ std::size_t printable_length(std::string_view text) {
     bool c1_control = code >= 0x80 && code < 0xa0;
     bool surrogate = code >= 0xd800 && code < 0xe000;
     // Marks that reorder or hide text on a terminal.
-    bool hidden = (code >= 0x200b && code <= 0x200f) || (code >= 0x2028 && code <= 0x202e) ||
-                  (code >= 0x2066 && code <= 0x2069) || code == 0xfeff;
+    bool hidden = code == 0xad || code == 0x61c || code == 0x180e || (code >= 0x200b && code <= 0x200f) ||
+                  (code >= 0x2028 && code <= 0x202e) || (code >= 0x2060 && code <= 0x206f) ||
+                  code == 0xfeff || (code >= 0xfff9 && code <= 0xfffb) ||
+                  (code >= 0xe0000 && code <= 0xe007f);
     return overlong || c1_control || surrogate || hidden || code > 0x10ffff ? 0 : length;
 }
 
@@ -193,20 +195,16 @@ std::string printable(std::string_view text, std::size_t max_bytes) {
     constexpr std::string_view digits = "0123456789abcdef";
     std::string out;
     while (!text.empty()) {
-        if (out.size() >= max_bytes) {
+        std::size_t length = printable_length(text);
+        auto byte = static_cast<unsigned char>(text[0]);
+        std::array<char, 4> escape{'\\', 'x', digits[byte >> 4], digits[byte & 15]};
+        std::string_view piece =
+            length != 0 ? text.substr(0, length) : std::string_view(escape.data(), escape.size());
+        if (piece.size() > max_bytes - out.size()) {
             return out + "...";
         }
-        std::size_t length = printable_length(text);
-        if (length != 0) {
-            out += text.substr(0, length);
-            text.remove_prefix(length);
-            continue;
-        }
-        auto byte = static_cast<unsigned char>(text[0]);
-        out += "\\x";
-        out += digits[byte >> 4];
-        out += digits[byte & 15];
-        text.remove_prefix(1);
+        out += piece;
+        text.remove_prefix(length != 0 ? length : 1);
     }
     return out;
 }

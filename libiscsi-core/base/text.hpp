@@ -31,7 +31,7 @@ std::string_view trim(std::string_view text);
 std::vector<std::string_view> split(std::string_view text, char separator);
 
 /// `text` with every control character, and every byte that is not part of valid UTF-8, written as \xNN; for
-/// logs and terminals. Cut to `max_bytes` with "..." at the end.
+/// logs and terminals; so are characters that reorder or hide text. Cut to `max_bytes`, then "..." behind it.
 std::string printable(std::string_view text, std::size_t max_bytes = 512);
 
 } // namespace iscsi::base

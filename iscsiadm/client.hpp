@@ -1,0 +1,74 @@
+// The connection to the daemon: requests are posted, all of them go out while the first answer is waited for,
+// and each answer is found by its id whatever order they come in. Owns its socket; one thread, blocking.
+#pragma once
+
+#include "base/result.hpp"
+#include "ipc/line_buffer.hpp"
+#include "ipc/requests.hpp"
+#include "records/store.hpp"
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+
+namespace iscsi::adm {
+
+class Client {
+public:
+    explicit Client(int socket) : socket_(socket) {}
+    Client(Client&& other) noexcept;
+    Client& operator=(Client&& other) noexcept;
+    Client(const Client&) = delete;
+    Client& operator=(const Client&) = delete;
+    ~Client();
+
+    /// Connects to the daemon's socket. Errors: daemon_not_running (nobody listens there), access_denied,
+    /// daemon_communication.
+    static base::Result<Client> connect(const records::Paths& paths);
+
+    /// Queues a request; its id is for wait().
+    std::uint64_t post(const ipc::Request& request);
+
+    /// Blocks until the answer to `id` is here; an ErrorReply becomes the error. Errc::daemon_communication
+    /// when the connection breaks before, or the daemon answers nonsense.
+    base::Result<ipc::Reply> wait(std::uint64_t id);
+
+    /// Blocks until everything posted has been sent.
+    base::Result<void> flush();
+
+private:
+    base::Result<void> exchange();
+    base::Result<void> send_some();
+    base::Result<void> receive_some();
+    base::Result<void> take_lines();
+
+    int socket_ = -1;
+    std::uint64_t last_id_ = 0;
+    std::string unsent_;
+    std::size_t sent_ = 0;
+    ipc::LineBuffer received_;
+    std::map<std::uint64_t, ipc::Reply> replies_;
+    std::optional<base::Error> broken_; ///< why no answer will come any more
+};
+
+/// The answer of the kind that belongs to the request; another kind is the daemon's mistake.
+template <class T>
+base::Result<T> expect(base::Result<ipc::Reply> reply) {
+    if (!reply) {
+        return base::fail(std::move(reply.error()));
+    }
+    if (auto* right = std::get_if<T>(&*reply)) {
+        return std::move(*right);
+    }
+    return base::fail(base::Errc::daemon_communication, "iscsid answered another question");
+}
+
+/// As Client::connect; when nobody listens, the iscsid.startup command of iscsid.conf is run once (not under
+/// ISCSI_ROOT). Complains when that did not help.
+base::Result<Client> connect_or_start(const records::Store& store);
+
+/// Every session; none when the daemon does not run, because there are none then.
+base::Result<std::vector<ipc::SessionSnapshot>> fetch_sessions(const records::Paths& paths);
+
+} // namespace iscsi::adm

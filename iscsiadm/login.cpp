@@ -1,0 +1,122 @@
+#include "actions.hpp"
+#include "client.hpp"
+#include "matching.hpp"
+#include "messages.hpp"
+#include "print.hpp"
+
+#include <algorithm>
+
+namespace iscsi::adm {
+namespace {
+
+using records::Key;
+
+/// One session to be logged in.
+struct Wanted {
+    const records::Record* node;
+    bool multiple; ///< one of several of its record
+    std::uint64_t id = 0;
+};
+
+class LoginRun {
+public:
+    LoginRun(const Context& context, const LoginOrder& order) : context_(context), order_(order) {}
+
+    int run() {
+        auto sessions = fetch_sessions(context_.store.paths());
+        if (!sessions) {
+            return complain_of(sessions.error());
+        }
+        for (const records::Record& node : order_.nodes) {
+            plan(node, *sessions);
+        }
+        if (!wanted_.empty()) {
+            start();
+        }
+        if (exit_code_ != exit_ok) {
+            complain("Could not log into all portals");
+        }
+        return exit_code_;
+    }
+
+private:
+    void plan(const records::Record& node, const std::vector<ipc::SessionSnapshot>& sessions) {
+        records::NodeId id = node_id(node);
+        auto present = std::ranges::count_if(
+            sessions, [&](const ipc::SessionSnapshot& session) { return runs_on(session, id); });
+        auto requested = order_.one_more ? present + 1 : node.number(Key::session_nr_sessions);
+        if (present >= requested) {
+            complain("{}: {} session{} requested, but {} already present.", id.iface, requested,
+                     requested == 1 ? "" : "s", present);
+            keep(base::Errc::session_exists);
+            return;
+        }
+        for (auto i = present; i < requested; ++i) {
+            wanted_.push_back(Wanted{&node, requested > 1 || order_.one_more});
+        }
+    }
+
+    void start() {
+        for (const Wanted& wanted : wanted_) {
+            say("Logging in to {}{}\n", node_title(node_id(*wanted.node)),
+                wanted.multiple ? " (multiple)" : "");
+        }
+        auto client = connect_or_start(context_.store);
+        for (Wanted& wanted : wanted_) {
+            if (client) {
+                wanted.id = client->post(ipc::Login{*wanted.node, wanted.multiple});
+            }
+        }
+        // Each login is waited for in order, and said as soon as it is known.
+        flush_output();
+        if (client && context_.options.no_wait) {
+            if (auto sent = client->flush(); !sent) {
+                keep(sent.error().code);
+                complain(reported(sent.error()));
+            }
+            return;
+        }
+        for (const Wanted& wanted : wanted_) {
+            report(wanted, client ? expect<ipc::LoginReply>(client->wait(wanted.id))
+                                  : base::Result<ipc::LoginReply>(base::fail(client.error())));
+        }
+    }
+
+    void report(const Wanted& wanted, const base::Result<ipc::LoginReply>& reply) {
+        std::string title = node_title(node_id(*wanted.node));
+        if (!reply) {
+            keep(reply.error().code);
+            complain_lines(reply.error().detail);
+            complain("Could not login to {}.", title);
+            complain(reported(reply.error()));
+            return;
+        }
+        say("Login to {} successful.\n", title);
+        std::string note = reply->note;
+        if (note.empty() && reply->luns.empty() && wanted.node->text(Key::session_scan) == "manual") {
+            note = "node.session.scan is manual: rescan the session to attach its logical units.";
+        }
+        say(attached_lines(reply->luns, note));
+        flush_output();
+    }
+
+    /// The first failure is the exit code.
+    void keep(base::Errc code) {
+        if (exit_code_ == exit_ok) {
+            exit_code_ = exit_of(code);
+        }
+    }
+
+    const Context& context_;
+    const LoginOrder& order_;
+    std::vector<Wanted> wanted_;
+    int exit_code_ = exit_ok;
+};
+
+} // namespace
+
+int log_in(const Context& context, const LoginOrder& order) {
+    return LoginRun(context, order).run();
+}
+
+} // namespace iscsi::adm

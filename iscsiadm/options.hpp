@@ -1,0 +1,77 @@
+// iscsiadm's command line: one table of options says who takes an argument and which mode accepts what. The
+// rules are open-iscsi 2.1.8's, down to the wording, because scripts depend on them. Values only; one thread.
+#pragma once
+
+#include "records/names.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace iscsi::adm {
+
+enum class Mode : std::uint8_t { discovery, discoverydb, node, session, iface, host, fw };
+
+/// Bits of Options::ops; -o may be repeated.
+enum Op : unsigned {
+    op_new = 1,
+    op_delete = 2,
+    op_update = 4,
+    op_show = 8,
+    op_nonpersistent = 16,
+    op_apply = 32,
+    op_apply_all = 64,
+    op_login = 128,
+    op_logout = 256,
+};
+
+enum class DiscoveryType : std::uint8_t { send_targets, isns, fw };
+
+struct Options {
+    std::optional<Mode> mode;
+    bool unknown_mode = false; ///< -m was given, with a word that is no mode
+    unsigned ops = 0;
+    std::optional<DiscoveryType> type;
+    std::optional<std::string> target;
+    std::optional<std::string> portal; ///< as it was given
+    std::vector<std::string> ifaces;
+    std::vector<std::pair<std::string, std::string>> values; ///< -n with its -v, in order
+    bool half_value = false;                                 ///< a -n or -v was left alone
+    std::optional<std::string> session;                      ///< -r
+    std::optional<std::string> host;                         ///< -H
+    std::optional<std::string> submode;                      ///< -C
+    std::optional<std::string> ping_address;                 ///< -a
+    std::optional<std::string> login_all;                    ///< -L
+    std::optional<std::string> logout_all;                   ///< -U
+    std::optional<int> stop_priority;                        ///< -k
+    int print_level = 0;
+    bool print_level_given = false;
+    int debug_level = 0;
+    bool discover = false;
+    bool login = false;
+    bool logout = false;
+    bool rescan = false;
+    bool statistics = false;
+    bool show_secrets = false;
+    bool no_wait = false;
+};
+
+/// The options, or the exit code of a command line that ends here (wrong, or -h and -V).
+struct Parsed {
+    Options options;
+    std::optional<int> exit_code;
+};
+
+/// Reads argv; says what is wrong with it, the help and the version itself.
+Parsed parse_options(int argc, char** argv);
+
+/// What kind of name -p, an address, must be read as in this mode; complains and gives the exit code else.
+struct PortalOrExit {
+    std::optional<records::Portal> portal; ///< empty without -p
+    std::optional<int> exit_code;
+};
+PortalOrExit portal_of(const Options& options);
+
+} // namespace iscsi::adm

@@ -1,0 +1,153 @@
+#include "block/buffer_pool.hpp"
+
+#include "base/check.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <sys/mman.h>
+
+namespace iscsi::block {
+
+base::Result<std::unique_ptr<BufferPool>> BufferPool::create(std::size_t bytes) {
+    base::check(bytes >= block_bytes_min && bytes % block_bytes_min == 0, "a pool is whole pages");
+    void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) {
+        return base::fail(base::Errc::no_memory, "cannot map the data pool");
+    }
+    return std::unique_ptr<BufferPool>(
+        new BufferPool(base::MutableBytes(static_cast<std::byte*>(memory), bytes)));
+}
+
+BufferPool::BufferPool(base::MutableBytes arena) : arena_(arena), pages_(arena.size() / block_bytes_min) {
+    free_.fill(none);
+    std::uint32_t page = 0;
+    auto left = static_cast<std::uint32_t>(pages_.size());
+    while (left > 0) {
+        auto order = std::min<unsigned>(orders - 1, static_cast<unsigned>(std::bit_width(left)) - 1);
+        push_free(page, order);
+        page += 1U << order;
+        left -= 1U << order;
+    }
+}
+
+BufferPool::~BufferPool() {
+    base::check(claimed_ == 0, "a pool dies after its users");
+    base::check(first_ == nullptr, "a pool dies after those in line");
+    ::munmap(arena_.data(), arena_.size());
+}
+
+unsigned BufferPool::order_of(std::size_t bytes) {
+    base::check(bytes > 0 && bytes <= block_bytes_max, "a claim is 1 .. 32 MiB");
+    return static_cast<unsigned>(std::bit_width((bytes - 1) / block_bytes_min));
+}
+
+std::size_t BufferPool::rounded(std::size_t bytes) {
+    return block_bytes_min << order_of(bytes);
+}
+
+base::MutableBytes BufferPool::claim(std::size_t bytes) {
+    const unsigned wanted = order_of(bytes);
+    unsigned order = wanted;
+    while (order < orders && free_[order] == none) {
+        ++order;
+    }
+    if (order == orders) {
+        return {};
+    }
+    const std::uint32_t page = free_[order];
+    take_free(page);
+    while (order > wanted) {
+        --order;
+        push_free(page + (1U << order), order);
+    }
+    pages_[page].order = static_cast<std::uint8_t>(wanted);
+    pages_[page].state = State::claimed;
+    claimed_ += block_bytes_min << wanted;
+    return arena_.subspan(page * block_bytes_min, bytes);
+}
+
+base::MutableBytes BufferPool::claim(std::size_t bytes, Waiter& waiter) {
+    if (first_ == nullptr || first_ == &waiter) {
+        const base::MutableBytes claimed = claim(bytes);
+        if (!claimed.empty()) {
+            forget(waiter);
+            return claimed;
+        }
+    }
+    if (!waiter.waiting_) {
+        waiter.waiting_ = true;
+        waiter.previous_ = last_;
+        (last_ != nullptr ? last_->next_ : first_) = &waiter;
+        last_ = &waiter;
+    }
+    return {};
+}
+
+void BufferPool::forget(Waiter& waiter) {
+    if (!waiter.waiting_) {
+        return;
+    }
+    const bool was_first = first_ == &waiter;
+    (waiter.previous_ != nullptr ? waiter.previous_->next_ : first_) = waiter.next_;
+    (waiter.next_ != nullptr ? waiter.next_->previous_ : last_) = waiter.previous_;
+    waiter.next_ = nullptr;
+    waiter.previous_ = nullptr;
+    waiter.waiting_ = false;
+    if (was_first) {
+        tell_first();
+    }
+}
+
+void BufferPool::release(base::MutableBytes bytes) {
+    base::check(bytes.data() >= arena_.data() && bytes.data() < arena_.data() + arena_.size(),
+                "released bytes are of this pool");
+    const auto offset = static_cast<std::size_t>(bytes.data() - arena_.data());
+    base::check(offset % block_bytes_min == 0, "a block starts on a page");
+    auto page = static_cast<std::uint32_t>(offset / block_bytes_min);
+    base::check(pages_[page].state == State::claimed, "released bytes were claimed");
+    unsigned order = pages_[page].order;
+    base::check(order == order_of(bytes.size()), "a block is released as it was claimed");
+    claimed_ -= block_bytes_min << order;
+    pages_[page].state = State::inside;
+    for (; order < orders - 1; ++order) {
+        const std::uint32_t buddy = page ^ (1U << order);
+        const bool joins =
+            buddy < pages_.size() && pages_[buddy].state == State::free && pages_[buddy].order == order;
+        if (!joins) {
+            break;
+        }
+        take_free(buddy);
+        page = std::min(page, buddy);
+    }
+    push_free(page, order);
+    tell_first();
+}
+
+void BufferPool::push_free(std::uint32_t page, unsigned order) {
+    Page& entry = pages_[page];
+    entry.state = State::free;
+    entry.order = static_cast<std::uint8_t>(order);
+    entry.previous = none;
+    entry.next = free_[order];
+    if (entry.next != none) {
+        pages_[entry.next].previous = page;
+    }
+    free_[order] = page;
+}
+
+void BufferPool::take_free(std::uint32_t page) {
+    Page& entry = pages_[page];
+    (entry.previous != none ? pages_[entry.previous].next : free_[entry.order]) = entry.next;
+    if (entry.next != none) {
+        pages_[entry.next].previous = entry.previous;
+    }
+    entry.state = State::inside;
+}
+
+void BufferPool::tell_first() {
+    if (first_ != nullptr) {
+        first_->on_memory();
+    }
+}
+
+} // namespace iscsi::block

@@ -1,0 +1,97 @@
+// The one pool of data memory that all block queues of a shard share: a fixed arena cut by a buddy allocator
+// into blocks of 4 KiB .. 32 MiB. After construction nothing is allocated; claim and release cost O(log n).
+// Bytes belong to whoever claimed them until released. Those who find the pool empty can wait in line:
+// strictly first come, first served, so that large requests are not starved by small ones. The shard's thread
+// only.
+#pragma once
+
+#include "base/bytes.hpp"
+#include "base/limits.hpp"
+#include "base/result.hpp"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+namespace iscsi::block {
+
+class BufferPool {
+public:
+    static constexpr std::size_t block_bytes_min = 4096;
+    static constexpr unsigned orders = 14;
+    static constexpr std::size_t block_bytes_max = block_bytes_min << (orders - 1); ///< 32 MiB
+
+    /// One who waits for memory. Destroy it only after forget(), or when it never waited.
+    class Waiter {
+    public:
+        Waiter() = default;
+        Waiter(const Waiter&) = delete;
+        Waiter& operator=(const Waiter&) = delete;
+        virtual ~Waiter() = default;
+
+        /// Memory came back and this waiter is first in line: claim again soon, but not from in here.
+        virtual void on_memory() = 0;
+
+    private:
+        friend class BufferPool;
+        Waiter* next_ = nullptr;
+        Waiter* previous_ = nullptr;
+        bool waiting_ = false;
+    };
+
+    /// Maps `bytes` (a multiple of 4 KiB, at least that). Errors: no_memory.
+    static base::Result<std::unique_ptr<BufferPool>>
+    create(std::size_t bytes = base::limits::shard_pool_bytes);
+
+    BufferPool(const BufferPool&) = delete;
+    BufferPool& operator=(const BufferPool&) = delete;
+    ~BufferPool();
+
+    /// `bytes` (1 .. block_bytes_max) of memory, aligned to 4 KiB, with whatever it held before; empty when
+    /// there is none. Does not look at those in line: for a caller that cannot wait.
+    base::MutableBytes claim(std::size_t bytes);
+
+    /// As above, in line: empty also when others wait before `waiter`. Then `waiter` is in the line, keeps
+    /// its place while it fails again, and leaves it by success or forget().
+    base::MutableBytes claim(std::size_t bytes, Waiter& waiter);
+
+    /// Takes `waiter` out of the line, if it is in it.
+    void forget(Waiter& waiter);
+
+    /// Gives back exactly what a claim gave. Tells the first in line.
+    void release(base::MutableBytes bytes);
+
+    std::size_t size() const { return arena_.size(); }
+    /// Bytes of the blocks that are claimed, their rounding included.
+    std::size_t claimed() const { return claimed_; }
+    /// What a claim of `bytes` takes from the pool.
+    static std::size_t rounded(std::size_t bytes);
+
+private:
+    explicit BufferPool(base::MutableBytes arena);
+
+    static constexpr std::uint32_t none = UINT32_MAX;
+    enum class State : std::uint8_t { inside, free, claimed }; ///< inside: not the first page of a block
+    struct Page {
+        std::uint32_t next = none;
+        std::uint32_t previous = none;
+        std::uint8_t order = 0;
+        State state = State::inside;
+    };
+
+    static unsigned order_of(std::size_t bytes);
+    void push_free(std::uint32_t page, unsigned order);
+    void take_free(std::uint32_t page);
+    void tell_first();
+
+    base::MutableBytes arena_;
+    std::vector<Page> pages_;
+    std::array<std::uint32_t, orders> free_{};
+    std::size_t claimed_ = 0;
+    Waiter* first_ = nullptr;
+    Waiter* last_ = nullptr;
+};
+
+} // namespace iscsi::block

@@ -1,0 +1,221 @@
+#include "block/nbd_export.hpp"
+
+#include "base/check.hpp"
+#include "block/nbd_queue.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <climits>
+#include <cstring>
+#include <fcntl.h>
+#include <filesystem>
+#include <fmt/format.h>
+#include <string_view>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <system_error>
+#include <tuple>
+#include <unistd.h>
+#include <utility>
+
+namespace iscsi::block {
+namespace {
+
+constexpr int backlog = 128;
+/// What a client's sockaddr_un holds beside the NUL.
+constexpr std::size_t socket_path_bytes_max = sizeof(sockaddr_un::sun_path) - 1;
+
+tl::unexpected<base::Error> fail_call(std::string_view call, std::string_view path) {
+    return base::fail(base::Errc::internal, fmt::format("{} {}: {}", call, path, std::strerror(errno)));
+}
+
+base::Result<void> make_directory(const std::string& path, mode_t mode) {
+    std::error_code error;
+    std::filesystem::create_directories(std::filesystem::path(path).parent_path(), error);
+    if (::mkdir(path.c_str(), mode) != 0 && errno != EEXIST) {
+        return fail_call("mkdir", path);
+    }
+    return {};
+}
+
+/// Opens the sockets' directory and sees to it that it is ours alone.
+base::Result<int> open_private_directory(const std::string& path) {
+    if (auto made = make_directory(path, 0700); !made) {
+        return base::fail(std::move(made.error()));
+    }
+    const int directory = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (directory < 0) {
+        return fail_call("open", path);
+    }
+    struct stat status {};
+    if (::fstat(directory, &status) != 0 || status.st_uid != ::geteuid()) {
+        ::close(directory);
+        return base::fail(base::Errc::access_denied, path + " belongs to another user");
+    }
+    if ((status.st_mode & 07777) != 0700 && ::fchmod(directory, 0700) != 0) {
+        auto failed = fail_call("chmod", path);
+        ::close(directory);
+        return failed;
+    }
+    return directory;
+}
+
+/// Percent-encodes what RFC 3986 does not let stand in a query.
+std::string query_text(std::string_view text) {
+    constexpr std::string_view plain = "-._~/:@!$'()*,;";
+    std::string out;
+    for (char c : text) {
+        const auto byte = static_cast<unsigned char>(c);
+        const bool is_plain = (byte >= '0' && byte <= '9') || (byte >= 'a' && byte <= 'z') ||
+                              (byte >= 'A' && byte <= 'Z') || plain.find(c) != std::string_view::npos;
+        out += is_plain ? std::string(1, c) : fmt::format("%{:02X}", byte);
+    }
+    return out;
+}
+
+bool points_to(const std::string& link, std::string_view target) {
+    std::array<char, PATH_MAX> text;
+    const ssize_t n = ::readlink(link.c_str(), text.data(), text.size());
+    return n >= 0 && std::string_view(text.data(), static_cast<std::size_t>(n)) == target;
+}
+
+} // namespace
+
+base::Result<std::unique_ptr<NbdExport>> NbdExport::create(const Place& place, const DeviceIdentity& identity,
+                                                           const Attributes& attributes) {
+    base::Result<std::string> full_name = by_path_name(identity);
+    if (!full_name) {
+        return base::fail(std::move(full_name.error()));
+    }
+    // A directory that leaves no room for any name still gets sockets: they are reached by shorter paths.
+    const std::size_t left =
+        socket_path_bytes_max - std::min(socket_path_bytes_max, place.socket_dir.size() + 1);
+    base::Result<std::string> name = by_path_file_name(identity, left);
+    base::Result<std::string> link_name = by_path_file_name(identity, NAME_MAX);
+    if (!name || !link_name || name->size() > NAME_MAX || link_name->size() > NAME_MAX) {
+        return base::fail(base::Errc::invalid, "no file name holds " + *full_name);
+    }
+    base::Result<int> directory = open_private_directory(place.socket_dir);
+    if (!directory) {
+        return base::fail(std::move(directory.error()));
+    }
+    std::unique_ptr<NbdExport> device(new NbdExport);
+    device->directory_ = *directory;
+    device->attributes_ = attributes;
+    device->export_name_ = std::move(*full_name);
+    device->name_ = std::move(*name);
+    device->path_ = place.socket_dir + "/" + device->name_;
+    device->uri_ = "nbd+unix:///?socket=" + query_text(device->path_);
+    device->link_dir_ = place.by_path_dir;
+    device->link_name_ = std::move(*link_name);
+    // Short and not yet visible to ls; the process id tells leftovers of a crash from a socket in use.
+    static std::uint64_t count = 0;
+    const std::string hidden_name = fmt::format(".new-{}-{}", ::getpid(), count++);
+    if (auto listening = device->listen(hidden_name); !listening) {
+        return base::fail(std::move(listening.error()));
+    }
+    return device;
+}
+
+base::Result<void> NbdExport::listen(const std::string& hidden_name) {
+    listener_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (listener_ < 0) {
+        return fail_call("socket", path_);
+    }
+    // By way of the directory's descriptor, because sun_path is short; Linux gives the file the mode that the
+    // socket has when it is bound, less the umask.
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    const std::string bind_path = fmt::format("/proc/self/fd/{}/{}", directory_, hidden_name);
+    base::check(bind_path.size() <= socket_path_bytes_max, "the path to bind is short");
+    std::memcpy(address.sun_path, bind_path.data(), bind_path.size());
+    if (::fchmod(listener_, 0600) != 0) {
+        return fail_call("chmod", path_);
+    }
+    if (::unlinkat(directory_, hidden_name.c_str(), 0) != 0 && errno != ENOENT) {
+        return fail_call("unlink", hidden_name);
+    }
+    if (::bind(listener_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+        return fail_call("bind", path_);
+    }
+    bound_name_ = hidden_name;
+    if (::listen(listener_, backlog) != 0) {
+        return fail_call("listen", path_);
+    }
+    return {};
+}
+
+NbdExport::~NbdExport() {
+    std::ignore = remove();
+    if (listener_ >= 0) {
+        ::close(listener_);
+    }
+    if (directory_ >= 0) {
+        ::close(directory_);
+    }
+}
+
+base::Result<std::unique_ptr<BlockQueue>> NbdExport::make_queue(const QueueContext& context) {
+    base::check(listener_ >= 0, "an export has one queue");
+    std::string description = fmt::format("iSCSI logical unit {}", export_name_);
+    return std::make_unique<NbdQueue>(context, std::exchange(listener_, -1),
+                                      NbdExportInfo{export_name_, std::move(description), attributes_});
+}
+
+base::Result<void> NbdExport::start() {
+    struct stat present {};
+    if (::fstatat(directory_, name_.c_str(), &present, AT_SYMLINK_NOFOLLOW) == 0 &&
+        !S_ISSOCK(present.st_mode)) {
+        return base::fail(base::Errc::busy, path_ + " is there and is not a socket");
+    }
+    // Takes the place of a socket that a crash left behind.
+    if (::renameat(directory_, bound_name_.c_str(), directory_, name_.c_str()) != 0) {
+        return fail_call("rename", path_);
+    }
+    bound_name_ = name_;
+    return put_link();
+}
+
+base::Result<void> NbdExport::put_link() {
+    if (auto made = make_directory(link_dir_, 0755); !made) {
+        return made;
+    }
+    const std::string link = link_dir_ + "/" + link_name_;
+    struct stat present {};
+    if (::lstat(link.c_str(), &present) == 0 && !S_ISLNK(present.st_mode)) {
+        return base::fail(base::Errc::busy, link + " is there and is not a symbolic link");
+    }
+    const std::string hidden = fmt::format("{}/.new-{}", link_dir_, ::getpid());
+    ::unlink(hidden.c_str());
+    if (::symlink(path_.c_str(), hidden.c_str()) != 0) {
+        return fail_call("symlink", link);
+    }
+    if (::rename(hidden.c_str(), link.c_str()) != 0) {
+        auto failed = fail_call("rename", link);
+        ::unlink(hidden.c_str());
+        return failed;
+    }
+    links_.push_back(link);
+    return {};
+}
+
+base::Result<void> NbdExport::resize(const Attributes& attributes) {
+    attributes_ = attributes;
+    return {};
+}
+
+base::Result<void> NbdExport::remove() {
+    for (const std::string& link : std::exchange(links_, {})) {
+        if (points_to(link, path_)) {
+            ::unlink(link.c_str());
+        }
+    }
+    if (!bound_name_.empty()) {
+        ::unlinkat(directory_, std::exchange(bound_name_, {}).c_str(), 0);
+    }
+    return {};
+}
+
+} // namespace iscsi::block

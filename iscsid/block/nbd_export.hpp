@@ -1,0 +1,58 @@
+// Control's half of a LUN that is shown as an NBD export: the listening Unix socket under a name that tells
+// portal, target and LUN, and a symbolic link to it where by-path names are looked for. Nobody but root may
+// connect. Both names go away with this object. Control's thread, except make_queue().
+#pragma once
+
+#include "block/block.hpp"
+#include "block/device_names.hpp"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace iscsi::block {
+
+class NbdExport final : public BlockDevice {
+public:
+    struct Place {
+        std::string socket_dir;  ///< absolute; made with mode 0700 when it is not there
+        std::string by_path_dir; ///< absolute; made with mode 0755 when it is not there
+    };
+
+    /// Makes the listening socket, under a hidden name until start(). Errors: invalid (a name that cannot be
+    /// one of a file), access_denied (the directory is someone else's), internal (a system call, with its
+    /// reason).
+    static base::Result<std::unique_ptr<NbdExport>> create(const Place& place, const DeviceIdentity& identity,
+                                                           const Attributes& attributes);
+
+    ~NbdExport() override;
+
+    const std::string& name() const override { return name_; }
+    const std::string& path() const override { return path_; }
+    const std::string& uri() const override { return uri_; }
+    const std::vector<std::string>& links() const override { return links_; }
+
+    base::Result<std::unique_ptr<BlockQueue>> make_queue(const QueueContext& context) override;
+    base::Result<void> start() override;
+    base::Result<void> resize(const Attributes& attributes) override;
+    base::Result<void> remove() override;
+
+private:
+    NbdExport() = default;
+    base::Result<void> listen(const std::string& hidden_name);
+    base::Result<void> put_link();
+
+    Attributes attributes_;
+    std::string export_name_; ///< the by-path name in full
+    std::string name_;
+    std::string path_;
+    std::string uri_;
+    std::string link_dir_;
+    std::string link_name_;
+    std::vector<std::string> links_; ///< those that are there
+    int directory_ = -1;
+    int listener_ = -1;
+    std::string bound_name_; ///< the socket's present name in directory_; empty = it has none
+};
+
+} // namespace iscsi::block

@@ -1,0 +1,73 @@
+// The ends of a login that are not full feature phase: what each status means for the caller, and
+// redirection.
+#include "login/login.hpp"
+
+#include <fmt/format.h>
+
+namespace iscsi::login {
+namespace {
+
+using base::Errc;
+using base::Result;
+using wire::LoginStatus;
+
+/// What a Login Response's status means for the caller (RFC 7143 section 11.13.5).
+Errc kind_of(LoginStatus status) {
+    switch (status) {
+    case LoginStatus::authentication_failure:
+    case LoginStatus::authorization_failure:
+        return Errc::authentication;
+    case LoginStatus::too_many_connections:
+    case LoginStatus::session_does_not_exist:
+        return Errc::login;
+    default:
+        break;
+    }
+    switch (wire::status_class(status)) {
+    case wire::LoginStatusClass::redirection:
+        return Errc::redirected;
+    case wire::LoginStatusClass::initiator_error:
+        return Errc::fatal_login;
+    case wire::LoginStatusClass::target_error:
+        return Errc::login;
+    case wire::LoginStatusClass::success:
+        break;
+    }
+    return Errc::protocol;
+}
+
+} // namespace
+
+Result<void> Login::on_failure_status(const wire::LoginResponse& response) {
+    if (wire::status_class(status_) == wire::LoginStatusClass::redirection) {
+        in_text_ += base::text_of(reader_.data());
+        return on_redirect();
+    }
+    return base::fail(kind_of(status_), fmt::format("the target refused the login with status {:04x}: {}",
+                                                    response.status.get(), wire::text(status_)));
+}
+
+Result<void> Login::on_redirect() {
+    wire::KeyReader pairs(in_text_);
+    for (;;) {
+        auto pair = pairs.next();
+        if (!pair) {
+            return base::fail(pair.error());
+        }
+        if (!*pair) {
+            return base::fail(Errc::protocol, "a redirection without a usable TargetAddress");
+        }
+        if ((*pair)->key != "TargetAddress") {
+            continue;
+        }
+        Result<PortalAddress> address = parse_target_address((*pair)->value);
+        if (address) {
+            bool permanent = status_ == LoginStatus::moved_permanently;
+            redirect_ = Redirect{address->host, address->port, permanent};
+            return base::fail(Errc::redirected, fmt::format("{} to {} port {}", wire::text(status_),
+                                                            address->host, address->port));
+        }
+    }
+}
+
+} // namespace iscsi::login

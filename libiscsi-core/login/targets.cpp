@@ -1,0 +1,182 @@
+#include "login/targets.hpp"
+
+#include "base/limits.hpp"
+#include "base/names.hpp"
+#include "base/text.hpp"
+#include "wire/keys.hpp"
+
+#include <fmt/format.h>
+#include <optional>
+#include <unordered_set>
+
+namespace iscsi::login {
+namespace {
+
+using base::Errc;
+using base::Result;
+
+constexpr std::size_t rejected_max = 100; ///< lines of the report; the rest is only counted
+
+tl::unexpected<base::Error> bad_address(std::string_view text, std::string_view why) {
+    return base::fail(Errc::protocol,
+                      fmt::format("target address \"{}\": {}", base::printable(text, 300), why));
+}
+
+/// Collects the records of one answer.
+class Collector {
+public:
+    explicit Collector(const PortalAddress& asked) : asked_(asked) {}
+
+    Result<void> on_pair(wire::KeyValue pair) {
+        if (pair.key == "TargetName") {
+            return on_name(pair.value);
+        }
+        if (pair.key == "TargetAddress") {
+            return on_address(pair.value);
+        }
+        reject(fmt::format("key {} in a list of targets", base::printable(pair.key, 80)));
+        return {};
+    }
+
+    Result<DiscoveredTargets> finish() {
+        if (Result<void> closed = close_record(); !closed) {
+            return base::fail(closed.error());
+        }
+        if (rejected_count_ > rejected_max) {
+            result_.rejected.push_back(fmt::format("and {} more", rejected_count_ - rejected_max));
+        }
+        return std::move(result_);
+    }
+
+private:
+    Result<void> on_name(std::string_view name) {
+        if (Result<void> closed = close_record(); !closed) {
+            return closed;
+        }
+        Result<void> valid = base::check_iscsi_name(name);
+        name_state_ = valid ? NameState::good : NameState::bad;
+        has_address_ = false;
+        name_ = name;
+        if (!valid) {
+            reject(valid.error().message());
+        }
+        return {};
+    }
+
+    Result<void> on_address(std::string_view text) {
+        if (name_state_ == NameState::none) {
+            reject("a TargetAddress before any TargetName");
+        }
+        if (name_state_ != NameState::good) {
+            return {};
+        }
+        has_address_ = true;
+        Result<PortalAddress> address = parse_target_address(text);
+        if (!address) {
+            reject(fmt::format("{}: {}", name_, address.error().message()));
+            return {};
+        }
+        return add(*address);
+    }
+
+    // A target without any address is reached where we asked (RFC 7143 appendix C).
+    Result<void> close_record() {
+        bool nameless_place = name_state_ == NameState::good && !has_address_;
+        return nameless_place ? add({asked_.host, asked_.port, -1}) : Result<void>{};
+    }
+
+    Result<void> add(const PortalAddress& at) {
+        if (!seen_.insert(fmt::format("{} {} {} {}", name_, at.host, at.port, at.tpgt)).second) {
+            return {};
+        }
+        if (result_.portals.size() == base::limits::discovered_targets_max) {
+            return base::fail(Errc::protocol, fmt::format("the target lists more than {} portals",
+                                                          base::limits::discovered_targets_max));
+        }
+        result_.portals.push_back({name_, at.host, at.port, at.tpgt});
+        return {};
+    }
+
+    void reject(std::string why) {
+        if (++rejected_count_ <= rejected_max) {
+            result_.rejected.push_back(std::move(why));
+        }
+    }
+
+    enum class NameState : std::uint8_t { none, good, bad };
+
+    const PortalAddress& asked_;
+    DiscoveredTargets result_;
+    std::unordered_set<std::string> seen_;
+    std::string name_;
+    NameState name_state_ = NameState::none;
+    bool has_address_ = false;
+    std::size_t rejected_count_ = 0;
+};
+
+/// The host at the front of `rest`, which is left with what follows it; empty when brackets do not match.
+std::optional<std::string_view> take_host(std::string_view& rest) {
+    if (!rest.starts_with('[')) {
+        std::string_view host = rest.substr(0, rest.find(':'));
+        rest.remove_prefix(host.size());
+        return host;
+    }
+    std::size_t end = rest.find(']');
+    if (end == std::string_view::npos) {
+        return std::nullopt;
+    }
+    std::string_view host = rest.substr(1, end - 1);
+    rest.remove_prefix(end + 1);
+    return host.find(':') == std::string_view::npos ? std::nullopt : std::optional(host);
+}
+
+} // namespace
+
+Result<PortalAddress> parse_target_address(std::string_view text) {
+    PortalAddress address;
+    std::string_view rest = text;
+    if (std::size_t comma = rest.rfind(','); comma != std::string_view::npos) {
+        std::optional<std::uint64_t> tpgt = base::parse_rfc_number(rest.substr(comma + 1), 65535);
+        if (!tpgt) {
+            return bad_address(text, "the portal group is no number from 0 to 65535");
+        }
+        address.tpgt = static_cast<std::int32_t>(*tpgt);
+        rest = rest.substr(0, comma);
+    }
+    std::optional<std::string_view> host = take_host(rest);
+    if (!host) {
+        return bad_address(text, "not an IPv6 address in brackets");
+    }
+    if (Result<void> valid = base::check_host(*host); !valid) {
+        return bad_address(text, valid.error().message());
+    }
+    address.host = *host;
+    if (rest.empty()) {
+        return address;
+    }
+    std::optional<std::uint64_t> port = base::parse_decimal(rest.substr(1), 65535);
+    if (rest.front() != ':' || !port || *port == 0) {
+        return bad_address(text, "the port is no number from 1 to 65535");
+    }
+    address.port = static_cast<std::uint16_t>(*port);
+    return address;
+}
+
+Result<DiscoveredTargets> parse_targets(std::string_view text, const PortalAddress& asked) {
+    wire::KeyReader pairs(text);
+    Collector collector(asked);
+    for (;;) {
+        auto pair = pairs.next();
+        if (!pair) {
+            return base::fail(pair.error());
+        }
+        if (!*pair) {
+            return collector.finish();
+        }
+        if (Result<void> taken = collector.on_pair(**pair); !taken) {
+            return base::fail(taken.error());
+        }
+    }
+}
+
+} // namespace iscsi::login

@@ -1,0 +1,319 @@
+#include "records/store_files.hpp"
+
+#include "base/limits.hpp"
+#include "base/text.hpp"
+#include "records/names.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <dirent.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <memory>
+#include <sys/stat.h>
+#include <system_error>
+#include <unistd.h>
+
+namespace iscsi::records {
+namespace {
+
+using base::Errc;
+using base::fail;
+using base::Result;
+
+constexpr int directory_flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+constexpr mode_t directory_mode = 0700;
+constexpr mode_t file_mode = 0600;
+
+Result<void> write_all(int fd, std::string_view content, const std::string& path) {
+    while (!content.empty()) {
+        ssize_t n = ::write(fd, content.data(), content.size());
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0) {
+            return fail(system_error(path, errno));
+        }
+        content.remove_prefix(static_cast<std::size_t>(n));
+    }
+    return {};
+}
+
+Result<std::string> read_all(const Fd& fd, const std::string& path) {
+    struct stat info {};
+    if (::fstat(fd.get(), &info) != 0) {
+        return fail(system_error(path, errno));
+    }
+    if (!S_ISREG(info.st_mode)) {
+        return fail(Errc::database, fmt::format("{}: not a regular file", base::printable(path)));
+    }
+    std::string content;
+    char piece[4096];
+    for (;;) {
+        ssize_t n = ::read(fd.get(), piece, sizeof piece);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0) {
+            return fail(system_error(path, errno));
+        }
+        if (n == 0) {
+            return content;
+        }
+        content.append(piece, static_cast<std::size_t>(n));
+        if (content.size() > base::limits::record_file_bytes_max) {
+            return fail(Errc::database, fmt::format("{}: longer than {} bytes", base::printable(path),
+                                                    base::limits::record_file_bytes_max));
+        }
+    }
+}
+
+/// A name for a staged file that this process has not used before.
+std::string staged_name() {
+    static std::atomic<unsigned> count{0};
+    return fmt::format("{}{}-{}", staged_prefix, ::getpid(), count.fetch_add(1));
+}
+
+Entry::Kind kind_of(const Directory& directory, const dirent& found) {
+    unsigned char type = found.d_type;
+    if (type == DT_UNKNOWN) {
+        struct stat info {};
+        if (::fstatat(directory.fd(), found.d_name, &info, AT_SYMLINK_NOFOLLOW) != 0) {
+            return Entry::Kind::other;
+        }
+        type = static_cast<unsigned char>(IFTODT(info.st_mode));
+    }
+    switch (type) {
+    case DT_REG:
+        return Entry::Kind::file;
+    case DT_DIR:
+        return Entry::Kind::directory;
+    case DT_LNK:
+        return Entry::Kind::symlink;
+    default:
+        return Entry::Kind::other;
+    }
+}
+
+} // namespace
+
+Fd::~Fd() {
+    if (fd_ >= 0) {
+        ::close(fd_);
+    }
+}
+
+base::Error system_error(std::string_view path, int error_number) {
+    std::string reason = std::error_code(error_number, std::generic_category()).message();
+    return {error_number == ENOENT ? Errc::not_found : Errc::database,
+            fmt::format("{}: {}", base::printable(path), reason)};
+}
+
+Result<Directory> Directory::open(const std::string& path) {
+    Fd fd(::open(path.c_str(), directory_flags));
+    if (!fd) {
+        return fail(system_error(path, errno));
+    }
+    return Directory(std::move(fd), path);
+}
+
+Result<Directory> Directory::make(const std::string& path) {
+    for (std::size_t end = path.find('/', 1);; end = path.find('/', end + 1)) {
+        std::string part = path.substr(0, end);
+        if (::mkdir(part.c_str(), directory_mode) != 0 && errno != EEXIST) {
+            // The directory may be there all the same, above it a file system that is not ours to write.
+            int error_number = errno;
+            struct stat info {};
+            if (::stat(part.c_str(), &info) != 0) {
+                return fail(Errc::database, system_error(part, error_number).detail);
+            }
+        }
+        if (end == std::string::npos) {
+            return open(path);
+        }
+    }
+}
+
+std::string Directory::path_of(std::string_view name) const {
+    return fmt::format("{}/{}", path_, name);
+}
+
+Result<Directory> Directory::child(std::string_view name) const {
+    Result<void> named = check_file_name(name);
+    if (!named) {
+        return fail(named.error());
+    }
+    std::string path = path_of(name);
+    Fd fd(::openat(fd_.get(), std::string(name).c_str(), directory_flags | O_NOFOLLOW));
+    if (!fd) {
+        return fail(system_error(path, errno));
+    }
+    return Directory(std::move(fd), std::move(path));
+}
+
+Result<Directory> Directory::make_child(std::string_view name) const {
+    Result<void> named = check_file_name(name);
+    if (!named) {
+        return fail(named.error());
+    }
+    if (::mkdirat(fd_.get(), std::string(name).c_str(), directory_mode) == 0) {
+        Result<void> synced = sync();
+        if (!synced) {
+            return fail(synced.error());
+        }
+    } else if (errno != EEXIST) {
+        return fail(Errc::database, system_error(path_of(name), errno).detail);
+    }
+    return child(name);
+}
+
+Result<std::vector<Entry>> Directory::entries() const {
+    Result<std::vector<Entry>> found = all_entries();
+    if (found) {
+        std::erase_if(*found, [](const Entry& entry) { return entry.name.starts_with('.'); });
+        std::ranges::sort(*found, {}, &Entry::name);
+    }
+    return found;
+}
+
+std::vector<std::string> Directory::staged() const {
+    std::vector<std::string> names;
+    Result<std::vector<Entry>> found = all_entries();
+    for (Entry& entry : found ? *found : std::vector<Entry>{}) {
+        if (entry.name.starts_with(staged_prefix)) {
+            names.push_back(std::move(entry.name));
+        }
+    }
+    return names;
+}
+
+Result<std::vector<Entry>> Directory::all_entries() const {
+    // A descriptor of its own: closedir closes it, and the position belongs to this walk.
+    int fd = ::openat(fd_.get(), ".", directory_flags);
+    std::unique_ptr<DIR, int (*)(DIR*)> walk(fd < 0 ? nullptr : ::fdopendir(fd), &::closedir);
+    if (!walk) {
+        int error_number = errno;
+        if (fd >= 0) {
+            ::close(fd);
+        }
+        return fail(system_error(path_, error_number));
+    }
+    std::vector<Entry> found;
+    for (;;) {
+        errno = 0;
+        const dirent* next = ::readdir(walk.get());
+        if (next == nullptr) {
+            break;
+        }
+        found.push_back({next->d_name, kind_of(*this, *next)});
+    }
+    if (errno != 0) {
+        return fail(system_error(path_, errno));
+    }
+    return found;
+}
+
+Result<std::string> Directory::read(std::string_view name) const {
+    Result<void> named = check_file_name(name);
+    if (!named) {
+        return fail(named.error());
+    }
+    std::string path = path_of(name);
+    // O_NONBLOCK: opening a FIFO that somebody put there must not hang.
+    Fd fd(::openat(fd_.get(), std::string(name).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+    if (!fd) {
+        return fail(system_error(path, errno));
+    }
+    return read_all(fd, path);
+}
+
+Result<std::string> Directory::read_link(std::string_view name) const {
+    char target[4096];
+    ssize_t n = ::readlinkat(fd_.get(), std::string(name).c_str(), target, sizeof target);
+    if (n < 0) {
+        return fail(system_error(path_of(name), errno));
+    }
+    return std::string(target, static_cast<std::size_t>(n));
+}
+
+Result<void> Directory::replace(std::string_view name, std::string_view content,
+                                const Directory& staging) const {
+    Result<void> named = check_file_name(name);
+    if (!named) {
+        return named;
+    }
+    std::string staged = staged_name();
+    std::string staged_path = staging.path_of(staged);
+    Fd fd(::openat(staging.fd(), staged.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
+                   file_mode));
+    if (!fd) {
+        return fail(Errc::database, system_error(staged_path, errno).detail);
+    }
+    Result<void> done = write_all(fd.get(), content, staged_path);
+    if (done && ::fsync(fd.get()) != 0) {
+        done = fail(system_error(staged_path, errno));
+    }
+    if (done && ::renameat(staging.fd(), staged.c_str(), fd_.get(), std::string(name).c_str()) != 0) {
+        done = fail(Errc::database, system_error(path_of(name), errno).detail);
+    }
+    if (!done) {
+        ::unlinkat(staging.fd(), staged.c_str(), 0);
+        return done;
+    }
+    return sync();
+}
+
+Result<void> Directory::link(std::string_view name, const std::string& target,
+                             const Directory& staging) const {
+    Result<void> named = check_file_name(name);
+    if (!named) {
+        return named;
+    }
+    Result<std::string> present = read_link(name);
+    if (present && *present == target) {
+        return {};
+    }
+    std::string staged = staged_name();
+    if (::symlinkat(target.c_str(), staging.fd(), staged.c_str()) != 0) {
+        return fail(Errc::database, system_error(staging.path_of(staged), errno).detail);
+    }
+    if (::renameat(staging.fd(), staged.c_str(), fd_.get(), std::string(name).c_str()) != 0) {
+        int error_number = errno;
+        ::unlinkat(staging.fd(), staged.c_str(), 0);
+        return fail(Errc::database, system_error(path_of(name), error_number).detail);
+    }
+    return sync();
+}
+
+Result<void> Directory::remove(std::string_view name) const {
+    if (::unlinkat(fd_.get(), std::string(name).c_str(), 0) != 0) {
+        return fail(system_error(path_of(name), errno));
+    }
+    return sync();
+}
+
+void Directory::remove_if_empty(std::string_view name) const {
+    if (::unlinkat(fd_.get(), std::string(name).c_str(), AT_REMOVEDIR) == 0) {
+        // An empty directory that comes back after a crash does no harm.
+        static_cast<void>(sync());
+    }
+}
+
+Result<void> Directory::sync() const {
+    if (::fsync(fd_.get()) != 0) {
+        return fail(system_error(path_, errno));
+    }
+    return {};
+}
+
+Result<std::string> read_file(const std::string& path) {
+    Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    if (!fd) {
+        return fail(system_error(path, errno));
+    }
+    return read_all(fd, path);
+}
+
+} // namespace iscsi::records

@@ -1,0 +1,95 @@
+// Directories and files as the record store uses them: opened below one another by checked names and never
+// through symbolic links, replaced only by rename. A Directory owns its descriptor; its path is for messages.
+// Blocks on the disk; one thread at a time.
+#pragma once
+
+#include "base/result.hpp"
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace iscsi::records {
+
+/// A file descriptor, closed with its owner.
+class Fd {
+public:
+    Fd() = default;
+    explicit Fd(int fd) : fd_(fd) {}
+    Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+    Fd& operator=(Fd&& other) noexcept {
+        std::swap(fd_, other.fd_);
+        return *this;
+    }
+    ~Fd();
+
+    int get() const { return fd_; }
+    explicit operator bool() const { return fd_ >= 0; }
+
+private:
+    int fd_ = -1;
+};
+
+/// The error for a failed system call: Errc::not_found for ENOENT, else Errc::database; "path: reason".
+base::Error system_error(std::string_view path, int error_number);
+
+struct Entry {
+    enum class Kind { file, directory, symlink, other };
+    std::string name;
+    Kind kind;
+};
+
+class Directory {
+public:
+    /// Opens the absolute directory `path`; symbolic links in it are the administrator's and followed.
+    static base::Result<Directory> open(const std::string& path);
+    /// Opens it after creating what is missing, mode 0700.
+    static base::Result<Directory> make(const std::string& path);
+
+    const std::string& path() const { return path_; }
+    int fd() const { return fd_.get(); }
+
+    /// The directory `name` in this one; Errc::not_found when there is none. `name` is checked.
+    base::Result<Directory> child(std::string_view name) const;
+    /// The same, created when missing (mode 0700, this directory synced).
+    base::Result<Directory> make_child(std::string_view name) const;
+
+    /// Entries by name; those that begin with a dot are left out.
+    base::Result<std::vector<Entry>> entries() const;
+    /// Names of staged files.
+    std::vector<std::string> staged() const;
+
+    /// A whole regular file, at most record_file_bytes_max. Errc::not_found when there is none.
+    base::Result<std::string> read(std::string_view name) const;
+    /// The text of a symbolic link.
+    base::Result<std::string> read_link(std::string_view name) const;
+    /// Puts `content` in place of the file `name` (mode 0600) in one step. `staging` is a directory of the
+    /// same file system that holds the file until it is complete on the disk.
+    base::Result<void> replace(std::string_view name, std::string_view content,
+                               const Directory& staging) const;
+    /// Makes `name` a symbolic link to `target`, in place of what was there, in one step.
+    base::Result<void> link(std::string_view name, const std::string& target, const Directory& staging) const;
+
+    /// Removes a file or link and syncs. Errc::not_found when there is none.
+    base::Result<void> remove(std::string_view name) const;
+    /// Removes the directory `name` when it is empty, and syncs; otherwise it stays.
+    void remove_if_empty(std::string_view name) const;
+    base::Result<void> sync() const;
+
+private:
+    Directory(Fd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
+    std::string path_of(std::string_view name) const;
+    base::Result<std::vector<Entry>> all_entries() const;
+
+    Fd fd_;
+    std::string path_;
+};
+
+/// Staged files begin with this; one that is still there when nobody writes is left from a crash.
+inline constexpr std::string_view staged_prefix = ".new-";
+
+/// The whole file at an absolute path, bounded as Directory::read.
+base::Result<std::string> read_file(const std::string& path);
+
+} // namespace iscsi::records

@@ -1,0 +1,42 @@
+#include "session/event.hpp"
+
+namespace iscsi::session {
+namespace {
+
+bool must_act(Event::Kind kind) {
+    return kind <= Event::Kind::logout_response;
+}
+
+} // namespace
+
+void EventQueue::push(const Event& event) {
+    if (must_act(event.kind)) {
+        for (std::size_t i = 0; i < count_; ++i) {
+            if (slot(i).kind == event.kind) {
+                std::uint32_t missed = slot(i).missed;
+                slot(i) = event;
+                slot(i).missed = missed;
+                return;
+            }
+        }
+    } else if (count_ >= capacity - must_act_kinds) {
+        ++missed_;
+        return;
+    }
+    slot(count_) = event;
+    slot(count_).missed = missed_;
+    missed_ = 0;
+    ++count_;
+}
+
+std::optional<Event> EventQueue::pop() {
+    if (count_ == 0) {
+        return std::nullopt;
+    }
+    Event event = ring_[first_];
+    first_ = (first_ + 1) % capacity;
+    --count_;
+    return event;
+}
+
+} // namespace iscsi::session

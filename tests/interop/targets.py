@@ -1,0 +1,177 @@
+"""The targets nobody here wrote: Debian's tgtd and istgt, driven as their own tools and files want it."""
+
+import dataclasses
+import os
+
+from lab import check, need, wait_until, has_ipv6, _listens
+
+
+@dataclasses.dataclass
+class Lun:
+    path: str
+    number: int = 1
+    block_bytes: int = 512
+    read_only: bool = False
+    thin: bool = False
+
+
+@dataclasses.dataclass
+class Chap:
+    """Who may log in; and, for mutual CHAP, how the target proves itself."""
+
+    user: str
+    secret: str
+    user_in: str = ""
+    secret_in: str = ""
+
+
+def chap_settings(chap, where="node.session"):
+    """The record settings that an initiator needs for `chap`; None takes CHAP away."""
+    if chap is None:
+        chap = Chap("", "")
+    return {
+        f"{where}.auth.authmethod": "CHAP" if chap.user else "None",
+        f"{where}.auth.username": chap.user,
+        f"{where}.auth.password": chap.secret,
+        f"{where}.auth.username_in": chap.user_in,
+        f"{where}.auth.password_in": chap.secret_in,
+    }
+
+
+class Tgtd:
+    def __init__(self, lab, ipv6=False):
+        need("tgtd", "tgtadm")
+        self.lab, self.targets = lab, {}
+        self.port = lab.port()
+        self.env = {"TGT_IPC_SOCKET": os.path.join(lab.root, f"tgt{self.port}")}
+        self.portal = f"127.0.0.1:{self.port}"
+        options = f"portal={self.portal}"
+        if ipv6:
+            self.portal6 = f"[::1]:{self.port}"
+            options += f",portal={self.portal6}"
+        self.process = lab.start(f"tgtd{self.port}", ["tgtd", "-f", "-C", "0", "--iscsi", options], env=self.env)
+        wait_until(lambda: self.admin("--op", "show", "--mode", "sys", ok=None).status == 0, 10, "tgtd")
+        wait_until(lambda: _listens("127.0.0.1", self.port), 10, "tgtd's port")
+
+    def admin(self, *args, **options):
+        return self.lab.run("tgtadm", "-C", "0", "--lld", "iscsi", *args, env=self.env, quiet=True, **options)
+
+    def add(self, name, luns=(), chap=None, parameters=None):
+        """A target that every initiator may see, behind `chap` if there is one. Its number is its tid."""
+        tid = str(len(self.targets) + 1)
+        self.targets[name] = tid
+        self.admin("--op", "new", "--mode", "target", "--tid", tid, "--targetname", name)
+        for lun in luns:
+            self.add_lun(name, lun)
+        for key, value in (parameters or {}).items():
+            self.admin("--op", "update", "--mode", "target", "--tid", tid, "--name", key, "--value", str(value))
+        self.admin("--op", "bind", "--mode", "target", "--tid", tid, "--initiator-address", "ALL")
+        if chap:
+            self.account(tid, chap.user, chap.secret)
+            if chap.user_in:
+                self.account(tid, chap.user_in, chap.secret_in, "--outgoing")
+        return tid
+
+    def add_lun(self, name, lun):
+        where = ["--mode", "logicalunit", "--tid", self.targets[name], "--lun", str(lun.number)]
+        self.admin("--op", "new", *where, "--backing-store", lun.path, "--blocksize", str(lun.block_bytes))
+        parameters = [f"readonly={int(lun.read_only)}", f"thin_provisioning={int(lun.thin)}"]
+        self.admin("--op", "update", *where, "--params", ",".join(parameters))
+
+    def account(self, tid, user, secret, *direction):
+        self.admin("--op", "new", "--mode", "account", "--user", user, "--password", secret, ok=None)
+        self.admin("--op", "bind", "--mode", "account", "--tid", tid, "--user", user, *direction)
+
+    def negotiated(self, name):
+        """What tgtd says of the sessions of a target: text."""
+        return self.admin("--op", "show", "--mode", "session", "--tid", self.targets[name], ok=None).out
+
+    def connections(self, name):
+        return self.admin("--op", "show", "--mode", "conn", "--tid", self.targets[name], ok=None).out
+
+
+ISTGT_CONF = """[Global]
+  NodeBase "{base}"
+  PidFile {root}/istgt.pid
+  AuthFile {root}/istgt-auth.conf
+  MediaDirectory {root}
+  LogFacility "local7"
+  Timeout 30
+  NopInInterval 20
+  DiscoveryAuthMethod {discovery}
+  MaxSessions 32
+  MaxConnections 4
+  MaxR2T 32
+  MaxOutstandingR2T 16
+  DefaultTime2Wait 2
+  DefaultTime2Retain 60
+  FirstBurstLength 262144
+  MaxBurstLength 1048576
+  MaxRecvDataSegmentLength 262144
+  InitialR2T Yes
+  ImmediateData Yes
+  DataPDUInOrder Yes
+  DataSequenceInOrder Yes
+  ErrorRecoveryLevel 0
+[UnitControl]
+  AuthMethod Auto
+  AuthGroup AuthGroup1
+  Portal UC1 127.0.0.1:{control_port}
+  Netmask 127.0.0.1
+[PortalGroup1]
+  Portal DA1 127.0.0.1:{port}
+{portal6}
+[InitiatorGroup1]
+  InitiatorName "ALL"
+  Netmask ALL
+[LogicalUnit1]
+  TargetName {name}
+  TargetAlias "lab"
+  Mapping PortalGroup1 InitiatorGroup1
+  AuthMethod {method}
+  AuthGroup AuthGroup1
+  UseDigest Auto
+  UnitType Disk
+  BlockLength {block_bytes}
+{luns}
+"""
+
+
+class Istgt:
+    """istgt knows its targets from its start on: one target, `base`:`name`. It insists on InitialR2T=Yes."""
+
+    def __init__(self, lab, name, luns, chap=None, ipv6=False, discovery_chap=False):
+        need("istgt")
+        self.lab = lab
+        self.port, control = lab.port(), lab.port()
+        self.portal, self.portal6 = f"127.0.0.1:{self.port}", f"[::1]:{self.port}"
+        method = "None" if chap is None else "CHAP Mutual" if chap.user_in else "CHAP"
+        base, short = name.split(":", 1)
+        text = ISTGT_CONF.format(
+            base=base, name=short, root=lab.root, port=self.port, control_port=control,
+            discovery="CHAP\n  DiscoveryAuthGroup AuthGroup1" if discovery_chap else "Auto",
+            portal6=f"  Portal DA2 {self.portal6}" if ipv6 and has_ipv6() else "", method=method,
+            block_bytes=luns[0].block_bytes,
+            luns="\n".join(f"  LUN{lun.number} Storage {lun.path} {os.path.getsize(lun.path) >> 20}MB\n"
+                           f"  LUN{lun.number} Option {'ReadOnly' if lun.read_only else 'WriteCache'} Enable"
+                           for lun in luns))
+        with open(f"{lab.root}/istgt.conf", "w", encoding="ascii") as file:
+            file.write(text)
+        with open(f"{lab.root}/istgt-auth.conf", "w", encoding="ascii", opener=_private) as file:
+            file.write("[AuthGroup1]\n")
+            if chap:
+                mutual = f' "{chap.user_in}" "{chap.secret_in}"' if chap.user_in else ""
+                file.write(f'  Auth "{chap.user}" "{chap.secret}"{mutual}\n')
+        command = ["istgt", "-D", "-c", f"{lab.root}/istgt.conf", "-p", f"{lab.root}/istgt.pid", "-t", "none"]
+        self.process = lab.start("istgt", command)
+        wait_until(lambda: self.process.poll() is not None or _listens("127.0.0.1", self.port), 10, "istgt's port")
+        check(self.process.poll() is None, "istgt ended at its start")
+
+    def logins(self):
+        """The lines that istgt wrote about logins: names, addresses, digests."""
+        with open(f"{self.lab.root}/istgt.log", encoding="utf-8", errors="replace") as file:
+            return [line for line in file if line.startswith("Login ")]
+
+
+def _private(path, flags):
+    return os.open(path, flags, 0o600)

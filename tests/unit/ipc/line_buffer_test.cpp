@@ -1,0 +1,91 @@
+#include "ipc/line_buffer.hpp"
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <random>
+#include <vector>
+
+namespace iscsi::ipc {
+namespace {
+
+std::vector<std::string> take_all(LineBuffer& buffer) {
+    std::vector<std::string> lines;
+    for (;;) {
+        auto line = buffer.next();
+        REQUIRE(line);
+        if (!*line) {
+            return lines;
+        }
+        lines.push_back(**line);
+    }
+}
+
+TEST_CASE("lines come out as they went in, however the stream is cut", "[ipc]") {
+    const std::vector<std::string> lines{"one", "", "three three", std::string(1000, 'x'), "last"};
+    std::string stream;
+    for (const std::string& line : lines) {
+        stream += line + '\n';
+    }
+    SECTION("whole") {
+        LineBuffer buffer;
+        buffer.append(stream);
+        CHECK(take_all(buffer) == lines);
+        CHECK(buffer.size() == 0);
+    }
+    SECTION("byte by byte") {
+        LineBuffer buffer;
+        std::vector<std::string> got;
+        for (char c : stream) {
+            buffer.append({&c, 1});
+            for (std::string& line : take_all(buffer)) {
+                got.push_back(std::move(line));
+            }
+        }
+        CHECK(got == lines);
+    }
+    SECTION("at random places") {
+        std::mt19937 random(1);
+        for (int round = 0; round < 200; ++round) {
+            LineBuffer buffer;
+            std::vector<std::string> got;
+            for (std::string_view rest = stream; !rest.empty();) {
+                std::size_t n = std::min<std::size_t>(random() % 40, rest.size());
+                buffer.append(rest.substr(0, n));
+                rest.remove_prefix(n);
+                for (std::string& line : take_all(buffer)) {
+                    got.push_back(std::move(line));
+                }
+            }
+            REQUIRE(got == lines);
+        }
+    }
+}
+
+TEST_CASE("what has no newline yet is kept", "[ipc]") {
+    LineBuffer buffer;
+    buffer.append("abc");
+    CHECK(take_all(buffer).empty());
+    CHECK(buffer.size() == 3);
+    buffer.append("d\nef");
+    CHECK(take_all(buffer) == std::vector<std::string>{"abcd"});
+    CHECK(buffer.size() == 2);
+}
+
+TEST_CASE("a line of exactly the bound is taken, one more byte ends it for good", "[ipc]") {
+    LineBuffer buffer(5);
+    buffer.append("12345\n12345");
+    CHECK(take_all(buffer) == std::vector<std::string>{"12345"});
+    buffer.append("6");
+    CHECK_FALSE(buffer.next());
+    buffer.append("\nok\n");
+    CHECK_FALSE(buffer.next());
+}
+
+TEST_CASE("an empty append changes nothing", "[ipc]") {
+    LineBuffer buffer(5);
+    buffer.append("");
+    CHECK(take_all(buffer).empty());
+}
+
+} // namespace
+} // namespace iscsi::ipc

@@ -1,0 +1,580 @@
+// What goes on beside commands: NOPs, asynchronous messages, rejects, logout, and the end of a connection.
+#include "harness.hpp"
+
+namespace iscsi::testing {
+namespace {
+
+using Catch::Matchers::Contains;
+using session::Event;
+using session::Outcome;
+
+PairConfig ping_config() {
+    PairConfig config = wrapping_config();
+    config.session.nop_out_interval = 5s;
+    config.session.nop_out_timeout = 7s;
+    config.session.logout_timeout = 15s;
+    return config;
+}
+
+TEST_CASE("silence is broken by a NOP-Out, and its answer keeps the connection", "[rfc7143-11.18][NOP-02]") {
+    Pair pair(ping_config());
+    pair.target.keep_log = true;
+    pair.advance(4999ms);
+    CHECK(pair.target.log.empty());
+    pair.advance(1ms);
+    REQUIRE(pair.target.log.size() == 1);
+    auto ping = base::load<wire::NopOut>(base::bytes_of_object(pair.target.log[0]));
+    CHECK(ping.opcode_byte == 0x40);
+    CHECK(ping.flags == 0x80);
+    CHECK(ping.itt != base::reserved_tag);
+    CHECK(ping.ttt == base::reserved_tag);
+    CHECK(ping.cmd_sn == 0xfffffff0U);
+    pair.advance(60s);
+    REQUIRE(pair.result);
+    CHECK(pair.target.log.size() == 13);
+    CHECK(pair.target.log[0].itt != pair.target.log[1].itt);
+    CHECK(pair.session.statistics().noptx_pdus == 13);
+    CHECK(pair.session.statistics().noprx_pdus == 13);
+    INFO(complaints(pair.target));
+    CHECK(pair.target.violations.empty());
+}
+
+TEST_CASE("a NOP-Out without an answer ends the connection", "[rfc7143-11.18][NOP-03]") {
+    Pair pair(ping_config());
+    std::size_t pings = 0;
+    pair.target.intercept = [&pings](const wire::Bhs&, base::Bytes) {
+        ++pings;
+        return true;
+    };
+    pair.advance(11'999ms);
+    CHECK(pair.result);
+    CHECK(pings == 1);
+    pair.advance(1ms);
+    REQUIRE_FALSE(pair.result);
+    CHECK(pair.result.error().code == base::Errc::transport);
+    CHECK_THAT(pair.result.error().detail, Contains("no answer to NOP-Out"));
+    CHECK(pings == 1);
+    CHECK(pair.session.statistics().timeout_err == 1);
+    CHECK_FALSE(pair.session.deadline());
+}
+
+TEST_CASE("anything received counts as life", "[NOP-03]") {
+    PairConfig config = ping_config();
+    config.target.hold = true;
+    Pair pair(config);
+    bool mute = true;
+    pair.target.intercept = [&mute](const wire::Bhs& header, base::Bytes) {
+        return mute && header.opcode() == wire::Opcode::nop_out;
+    };
+    for (int i = 0; i < 20; ++i) { // The ping stays unanswered, but data flows.
+        pair.advance(4s);
+        Io io;
+        io.read(0, 16);
+        pair.session.submit(io.command);
+        pair.run();
+        pair.advance(2s);
+        pair.target.execute();
+        pair.run();
+        REQUIRE(pair.result);
+        REQUIRE(completions(pair.session).size() == 1);
+    }
+    CHECK(pair.session.statistics().noptx_pdus == 1);
+}
+
+TEST_CASE("without an interval nothing is due", "[NOP-03]") {
+    Pair pair(wrapping_config());
+    CHECK_FALSE(pair.session.deadline());
+    CHECK(pair.session.at(base::TimePoint(1000h)));
+    CHECK_FALSE(pair.send());
+}
+
+TEST_CASE("a clock called early does nothing", "[NOP-03]") {
+    Pair pair(ping_config());
+    CHECK(pair.session.at(base::TimePoint(1s)));
+    CHECK_FALSE(pair.send());
+    CHECK(pair.session.deadline() == base::TimePoint(5s));
+}
+
+TEST_CASE("a ping goes out through a closed window", "[NOP-03][SEQ-02]") {
+    PairConfig config = ping_config();
+    config.target.window = 0;
+    config.session.numbers.max_cmd_sn = config.session.numbers.exp_cmd_sn - 1;
+    Pair pair(config);
+    Io io;
+    io.read(0, 16);
+    pair.session.submit(io.command);
+    pair.advance(6s);
+    REQUIRE(pair.result);
+    CHECK(pair.session.statistics().noptx_pdus == 1);
+    CHECK(pair.session.statistics().noprx_pdus == 1);
+}
+
+TEST_CASE("a NOP-In with a tag is answered with its tag and LUN", "[rfc7143-11.19][NOP-01]") {
+    Pair pair(wrapping_config());
+    pair.target.keep_log = true;
+    wire::NopIn ping;
+    ping.lun = 0x0203040506070809ULL;
+    for (std::uint32_t ttt : {5U, 6U, 7U}) {
+        ping.ttt = ttt;
+        pair.target.send(pair.target.stamped(ping, FakeTarget::Status::shows));
+    }
+    pair.run();
+    REQUIRE(pair.result);
+    REQUIRE(pair.target.log.size() == 3);
+    for (std::uint32_t i = 0; i < 3; ++i) {
+        auto pong = base::load<wire::NopOut>(base::bytes_of_object(pair.target.log[i]));
+        CHECK(pong.opcode_byte == 0x40);
+        CHECK(pong.itt == base::reserved_tag);
+        CHECK(pong.ttt == 5 + i);
+        CHECK(pong.lun == ping.lun.get());
+        CHECK(pong.cmd_sn == 0xfffffff0U);
+        CHECK(pong.data_segment_length == 0U);
+    }
+    INFO(complaints(pair.target));
+    CHECK(pair.target.violations.empty());
+}
+
+TEST_CASE("a NOP-In without tags is not answered, takes no StatSN, and still moves the window",
+          "[rfc7143-11.19][NOP-02][SEQ-05]") {
+    Pair pair(wrapping_config());
+    pair.target.config.window = 100;
+    pair.target.send(pair.target.stamped(wire::NopIn{}, FakeTarget::Status::shows));
+    pair.run();
+    REQUIRE(pair.result);
+    CHECK(pair.session.statistics().noptx_pdus == 0);
+    CHECK(pair.session.exp_stat_sn() == base::StatSn(0xfffffff0U));
+    CHECK(pair.session.window().max() == base::CmdSn(0xfffffff0U) + 99);
+}
+
+TEST_CASE("a NOP-In for no NOP-Out of ours, or with data of its own, is refused", "[rfc7143-11.19][NOP-02]") {
+    Pair pair(ping_config());
+    wire::NopIn answer;
+    SECTION("no ping is out") {
+        answer.itt = session::ping_slot;
+        pair.target.send(pair.target.stamped(answer));
+        pair.run();
+    }
+    SECTION("data we did not send") {
+        pair.target.tamper = [](wire::Bhs& header, std::vector<std::byte>& data) {
+            data.resize(4);
+            header.data_segment_length = 4;
+        };
+        pair.advance(5s);
+    }
+    REQUIRE_FALSE(pair.result);
+    CHECK(pair.result.error().code == base::Errc::protocol);
+}
+
+TEST_CASE("a flood of NOP-Ins that nobody lets us answer ends the connection", "[NOP-01]") {
+    Pair pair(wrapping_config());
+    wire::NopIn ping;
+    for (std::uint32_t ttt = 0; ttt < 17; ++ttt) {
+        ping.ttt = ttt;
+        pair.target.send(pair.target.stamped(ping, FakeTarget::Status::shows));
+    }
+    while (pair.receive()) {
+    }
+    REQUIRE_FALSE(pair.result);
+    CHECK(pair.result.error().code == base::Errc::protocol);
+}
+
+TEST_CASE("statuses that no PDU of ours acknowledges are acknowledged by a NOP-Out",
+          "[rfc7143-11.18][NOP-04]") {
+    Pair pair(wrapping_config());
+    pair.target.keep_log = true;
+    wire::AsyncMessage vendor;
+    vendor.async_event = 250;
+    for (std::uint32_t i = 0; i < session::unacknowledged_max; ++i) {
+        CHECK(pair.target.log.empty());
+        pair.target.send(pair.target.stamped(vendor));
+        pair.run();
+    }
+    REQUIRE(pair.target.log.size() == 1);
+    CHECK(pair.target.log[0].itt == base::reserved_tag);
+    CHECK(pair.target.acknowledged == pair.target.stat_sn);
+    INFO(complaints(pair.target));
+    CHECK(pair.target.violations.empty());
+}
+
+TEST_CASE("asynchronous messages reach the owner", "[rfc7143-11.9][ASYNC]") {
+    Pair pair(wrapping_config());
+    wire::AsyncMessage message;
+    message.lun = test_lun.value();
+    message.async_vcode = 9;
+    message.parameter1 = 1;
+    message.parameter2 = 2;
+    message.parameter3 = 3;
+    struct Row {
+        std::uint8_t code;
+        Event::Kind kind;
+    };
+    auto row =
+        GENERATE(Row{1, Event::Kind::logout_requested}, Row{2, Event::Kind::connection_dropped},
+                 Row{3, Event::Kind::session_dropped}, Row{4, Event::Kind::renegotiation_requested},
+                 Row{5, Event::Kind::other}, Row{77, Event::Kind::other}, Row{250, Event::Kind::vendor});
+    message.async_event = row.code;
+    pair.target.send(pair.target.stamped(message));
+    pair.run();
+    REQUIRE(pair.result);
+    auto event = pair.session.next_event();
+    REQUIRE(event);
+    CHECK(event->kind == row.kind);
+    CHECK(event->code == row.code);
+    CHECK(event->vendor_code == 9);
+    bool dropped = row.code == 2 || row.code == 3;
+    CHECK(event->time2wait_s == (dropped ? 2 : 0));
+    CHECK(event->time2retain_s == (dropped ? 3 : 0));
+    CHECK(event->cid == base::Cid(row.code == 2 ? 1 : 0));
+    CHECK(event->within_s == (row.code == 1 || row.code == 4 ? 3 : 0));
+    CHECK_FALSE(pair.session.next_event());
+}
+
+TEST_CASE("an asynchronous SCSI event brings its sense", "[rfc7143-11.9][ASYNC]") {
+    Pair pair(wrapping_config());
+    wire::AsyncMessage message;
+    message.lun = test_lun.value();
+    std::vector<std::byte> data = pattern(20, 1);
+    data[0] = std::byte{0};
+    data[1] = std::byte{18};
+    SECTION("well formed") {
+        pair.target.send(pair.target.stamped(message), data);
+        pair.run();
+        auto event = pair.session.next_event();
+        REQUIRE(event);
+        CHECK(event->kind == Event::Kind::scsi);
+        CHECK(event->lun == test_lun);
+        REQUIRE(event->sense_bytes == 18);
+        CHECK(std::equal(data.begin() + 2, data.end(), event->sense.begin()));
+    }
+    SECTION("with a length beyond its data") {
+        data[1] = std::byte{19};
+        pair.target.send(pair.target.stamped(message), data);
+        pair.run();
+        CHECK_FALSE(pair.result);
+    }
+    SECTION("without data") {
+        pair.target.send(pair.target.stamped(message));
+        pair.run();
+        CHECK_FALSE(pair.result);
+    }
+}
+
+TEST_CASE("events that must be acted on are never lost among others", "[ASYNC]") {
+    session::EventQueue events;
+    Event event;
+    for (int i = 0; i < 100; ++i) {
+        event.kind = Event::Kind::vendor;
+        events.push(event);
+        event.kind = Event::Kind::logout_requested;
+        event.within_s = static_cast<std::uint16_t>(i);
+        events.push(event);
+    }
+    for (auto kind : {Event::Kind::connection_dropped, Event::Kind::session_dropped,
+                      Event::Kind::renegotiation_requested, Event::Kind::logout_response}) {
+        event.kind = kind;
+        events.push(event);
+    }
+    std::map<Event::Kind, int> count;
+    std::uint32_t missed = 0;
+    while (auto next = events.pop()) {
+        ++count[next->kind];
+        missed += next->missed;
+        if (next->kind == Event::Kind::logout_requested) {
+            CHECK(next->within_s == 99);
+        }
+    }
+    CHECK(count[Event::Kind::logout_requested] == 1);
+    CHECK(count[Event::Kind::connection_dropped] == 1);
+    CHECK(count[Event::Kind::session_dropped] == 1);
+    CHECK(count[Event::Kind::renegotiation_requested] == 1);
+    CHECK(count[Event::Kind::logout_response] == 1);
+    CHECK(count[Event::Kind::vendor] + static_cast<int>(missed) == 100);
+}
+
+/// A Reject of the newest header of this kind in the target's log.
+void reject(Pair& pair, wire::Opcode opcode, wire::RejectReason reason) {
+    wire::Reject pdu;
+    pdu.reason = static_cast<std::uint8_t>(reason);
+    wire::Bhs rejected;
+    rejected.opcode_byte = wire::opcode_byte(opcode);
+    for (const wire::Bhs& header : pair.target.log) {
+        if (header.opcode() == opcode) {
+            rejected = header;
+        }
+    }
+    pair.target.send(pair.target.stamped(pdu), base::bytes_of_object(rejected));
+    pair.run();
+}
+
+TEST_CASE("a rejected command ends the connection, and the owner hears why", "[rfc7143-11.17][REJECT]") {
+    PairConfig config = wrapping_config();
+    config.target.hold = true;
+    Pair pair(config);
+    pair.target.keep_log = true;
+    Io io;
+    io.read(0, 16);
+    pair.session.submit(io.command);
+    pair.run();
+    reject(pair, wire::Opcode::scsi_command, wire::RejectReason::invalid_pdu_field);
+    REQUIRE_FALSE(pair.result);
+    CHECK(pair.result.error().code == base::Errc::protocol);
+    CHECK_THAT(pair.result.error().detail, Contains("rejected our SCSI Command"));
+    auto event = pair.session.next_event();
+    REQUIRE(event);
+    CHECK(event->kind == Event::Kind::rejected);
+    CHECK(event->code == 9);
+    CHECK(event->rejected_opcode == 1);
+    CHECK(event->lun == test_lun);
+    CHECK(completions(pair.session).empty());
+}
+
+TEST_CASE("a rejected Data-Out ends the connection unless the target ends the task itself",
+          "[rfc7143-7.8][DIG-04][REJECT]") {
+    PairConfig config = wrapping_config();
+    config.target.hold = true;
+    config.session.session.immediate_data = false;
+    Pair pair(config);
+    pair.target.keep_log = true;
+    Io io;
+    io.write(0, pattern(600, 1));
+    pair.session.submit(io.command);
+    pair.run();
+    SECTION("for a broken rule") {
+        reject(pair, wire::Opcode::data_out, wire::RejectReason::protocol_error);
+        CHECK_FALSE(pair.result);
+    }
+    SECTION("for a digest: CHECK CONDITION follows") {
+        reject(pair, wire::Opcode::data_out, wire::RejectReason::data_digest_error);
+        CHECK(pair.result);
+        CHECK(completions(pair.session).empty());
+        pair.target.send(pair.target.response_to(newest_itt(pair.target), 2));
+        pair.run();
+        CHECK(completions(pair.session).size() == 1);
+    }
+    SECTION("of a task that ended meanwhile") {
+        pair.target.execute();
+        pair.run();
+        REQUIRE(completions(pair.session).size() == 1);
+        reject(pair, wire::Opcode::data_out, wire::RejectReason::protocol_error);
+        CHECK(pair.result);
+    }
+}
+
+TEST_CASE("a rejected ping is asked again after the next silence", "[rfc7143-11.17][REJECT][NOP-03]") {
+    Pair pair(ping_config());
+    pair.target.keep_log = true;
+    bool mute = true;
+    pair.target.intercept = [&mute](const wire::Bhs&, base::Bytes) { return mute; };
+    pair.advance(5s);
+    reject(pair, wire::Opcode::nop_out, wire::RejectReason::immediate_command_reject);
+    REQUIRE(pair.result);
+    mute = false;
+    pair.advance(30s);
+    CHECK(pair.result);
+    CHECK(pair.target.log.size() == 7);
+}
+
+TEST_CASE("a Reject too short to say what was rejected ends the connection", "[rfc7143-11.17][REJECT]") {
+    Pair pair(wrapping_config());
+    pair.target.send(pair.target.stamped(wire::Reject{}), pattern(47, 1));
+    pair.run();
+    REQUIRE_FALSE(pair.result);
+    CHECK(pair.result.error().code == base::Errc::protocol);
+}
+
+TEST_CASE("a logout closes the session", "[rfc7143-11.14][LOGOUT]") {
+    PairConfig config = ping_config();
+    config.session.cid = base::Cid(3);
+    Pair pair(config);
+    pair.target.keep_log = true;
+    pair.session.begin_logout(pair.now);
+    pair.session.begin_logout(pair.now);
+    CHECK_FALSE(pair.session.logged_out());
+    pair.run();
+    REQUIRE(pair.result);
+    CHECK(pair.session.logged_out());
+    REQUIRE(pair.target.log.size() == 1);
+    auto logout = base::load<wire::LogoutRequest>(base::bytes_of_object(pair.target.log[0]));
+    CHECK(logout.opcode_byte == 0x46);
+    CHECK(logout.flags == 0x80);
+    CHECK(logout.cid == 3);
+    CHECK(logout.cmd_sn == 0xfffffff0U);
+    auto event = pair.session.next_event();
+    REQUIRE(event);
+    CHECK(event->kind == Event::Kind::logout_response);
+    CHECK_FALSE(pair.session.deadline());
+    INFO(complaints(pair.target));
+    CHECK(pair.target.violations.empty());
+}
+
+TEST_CASE("commands not yet sent are lost when logout begins, and so are new ones",
+          "[rfc7143-11.14][LOGOUT]") {
+    PairConfig config = ping_config();
+    config.session.tasks = 2;
+    config.target.hold = true;
+    Pair pair(config);
+    std::array<Io, 4> ios;
+    for (Io& io : ios) {
+        io.read(0, 16);
+        pair.session.submit(io.command);
+    }
+    pair.run();
+    pair.session.begin_logout(pair.now);
+    auto lost = completions(pair.session);
+    REQUIRE(lost.size() == 2);
+    CHECK(lost[0] == &ios[2].command);
+    CHECK(lost[0]->outcome == Outcome::lost);
+    // What the target has may still be answered.
+    pair.target.execute();
+    pair.run();
+    auto answered = completions(pair.session);
+    REQUIRE(answered.size() == 1);
+    CHECK(answered[0]->outcome == Outcome::responded);
+    Io late;
+    late.read(0, 16);
+    pair.session.submit(late.command);
+    REQUIRE(completions(pair.session).size() == 1);
+    CHECK(late.command.outcome == Outcome::lost);
+    CHECK(pair.target.commands_seen() == 2);
+    pair.session.abandon();
+    REQUIRE(completions(pair.session).size() == 1);
+    CHECK(ios[1].command.outcome == Outcome::lost);
+}
+
+TEST_CASE("Logout waits for a burst already begun, and no other data follows it", "[rfc7143-11.14][LOGOUT]") {
+    PairConfig config = ping_config();
+    config.session.session.initial_r2t = false;
+    config.session.session.first_burst_bytes = 30000;
+    config.session.session.max_burst_bytes = 30000;
+    config.session.connection.max_xmit_data_segment_bytes = 4096;
+    config.target.hold = true;
+    Pair pair(config);
+    pair.target.keep_log = true;
+    Io io;
+    io.write(0, pattern(60000, 1));
+    pair.session.submit(io.command);
+    pair.wire.iovecs = 4;
+    pair.send();
+    pair.session.begin_logout(pair.now);
+    pair.run();
+    CHECK(pair.session.logged_out());
+    INFO(complaints(pair.target));
+    CHECK(pair.target.violations.empty());
+    REQUIRE(pair.target.log.size() == 9); // The command, 7 Data-Out of the first burst, Logout.
+    CHECK(pair.target.log.back().opcode() == wire::Opcode::logout_request);
+}
+
+TEST_CASE("a target that does not answer Logout is given up", "[rfc7143-11.14][LOGOUT]") {
+    Pair pair(ping_config());
+    pair.target.intercept = [](const wire::Bhs&, base::Bytes) { return true; };
+    pair.now = base::TimePoint(100s); // The session heard nothing of the time that passed.
+    pair.session.begin_logout(pair.now);
+    pair.run();
+    pair.advance(14'999ms);
+    CHECK(pair.result);
+    pair.advance(1ms);
+    REQUIRE_FALSE(pair.result);
+    CHECK(pair.result.error().code == base::Errc::logout);
+}
+
+TEST_CASE("a NOP-In is answered while logging out", "[rfc7143-11.14][NOP-01]") {
+    Pair pair(ping_config());
+    pair.target.intercept = [](const wire::Bhs&, base::Bytes) { return true; };
+    pair.session.begin_logout(pair.now);
+    pair.run();
+    wire::NopIn ping;
+    ping.ttt = 1;
+    pair.target.send(pair.target.stamped(ping, FakeTarget::Status::shows));
+    pair.run();
+    CHECK(pair.session.statistics().noptx_pdus == 1);
+}
+
+TEST_CASE("a Logout Response nobody asked for is refused", "[rfc7143-11.15][LOGOUT]") {
+    Pair pair(wrapping_config());
+    pair.target.send(pair.target.stamped(wire::LogoutResponse{}));
+    pair.run();
+    CHECK_FALSE(pair.result);
+}
+
+TEST_CASE("abandon gives every command back once, in the order of submission", "[abandon]") {
+    for (std::uint32_t seed = 0; seed < 60; ++seed) {
+        PairConfig config = wrapping_config();
+        config.session.tasks = 8;
+        config.session.session.initial_r2t = false;
+        config.session.connection.max_recv_data_segment_bytes = 20000;
+        config.target.hold = true;
+        Pair pair(config, seed);
+        pair.wire.random = true;
+        pair.wire.chunk_max = 9000;
+        pair.wire.iovecs = 6;
+        std::deque<Io> ios(20);
+        std::uint32_t turn = 0;
+        for (Io& io : ios) {
+            if (++turn % 2 == 0) {
+                io.read(0, 15000);
+            } else {
+                io.write(0, pattern(15000, turn));
+            }
+            pair.session.submit(io.command);
+        }
+        std::map<session::Command*, Outcome> ended;
+        auto collect = [&pair, &ended] {
+            std::vector<session::Command*> order = completions(pair.session);
+            for (session::Command* command : order) {
+                CHECK(ended.emplace(command, command->outcome).second);
+            }
+            return order;
+        };
+        for (std::uint32_t step = 0; step < seed; ++step) {
+            pair.send();
+            pair.receive();
+            if (pair.target.held() > 0 && step % 3 == 0) {
+                pair.target.execute(pair.rng() % pair.target.held());
+            }
+        }
+        collect();
+        pair.session.abandon();
+        std::vector<session::Command*> rest = collect();
+        std::size_t next = 0;
+        for (const Io& io : ios) {
+            if (next < rest.size() && rest[next] == &io.command) {
+                ++next;
+            }
+        }
+        CHECK(next == rest.size());
+        CHECK(ended.size() == ios.size());
+        CHECK(pair.session.idle());
+        std::array<iovec, 4> out{};
+        CHECK(pair.session.tx_spans(out).empty());
+        CHECK(pair.session.rx_spans().staging.empty());
+        CHECK_FALSE(pair.session.deadline());
+        Io late;
+        late.read(0, 16);
+        pair.session.submit(late.command);
+        CHECK(completions(pair.session).size() == 1);
+        CHECK(late.command.outcome == Outcome::lost);
+        pair.session.abandon();
+    }
+}
+
+TEST_CASE("a command whose status had come keeps it when the connection ends", "[abandon]") {
+    Pair pair(wrapping_config());
+    pair.target.intercept = [&pair](const wire::Bhs& header, base::Bytes) {
+        if (header.opcode() == wire::Opcode::scsi_command) {
+            pair.target.send(pair.target.response_to(header.itt));
+        }
+        return true;
+    };
+    Io io;
+    io.write(0, pattern(4096, 1));
+    pair.session.submit(io.command);
+    REQUIRE(pair.put() > 0); // All of it is at the target, and the send is not reported yet.
+    pair.receive();
+    CHECK(completions(pair.session).empty());
+    pair.session.abandon();
+    REQUIRE(completions(pair.session).size() == 1);
+    CHECK(io.command.outcome == Outcome::responded);
+}
+
+} // namespace
+} // namespace iscsi::testing
