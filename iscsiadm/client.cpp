@@ -166,7 +166,7 @@ base::Result<void> Client::send_some() {
 }
 
 base::Result<void> Client::receive_some() {
-    std::array<char, 64 * 1024> bytes;
+    std::array<char, 65536> bytes;
     ssize_t n = recv(socket_, bytes.data(), bytes.size(), MSG_DONTWAIT);
     if (n == 0) {
         return base::fail(broken_connection("was closed before the answer came"));

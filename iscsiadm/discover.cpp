@@ -56,6 +56,7 @@ base::Result<std::vector<records::Record>> read_bindings(const Context& context)
 
 std::vector<records::NodeId> ids_of(const std::vector<ipc::FoundPortal>& found) {
     std::vector<records::NodeId> ids;
+    ids.reserve(found.size());
     for (const ipc::FoundPortal& portal : found) {
         ids.push_back(records::NodeId{
             portal.target, records::Portal{portal.address, portal.port, portal.tpgt}, portal.iface});

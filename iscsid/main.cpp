@@ -38,7 +38,10 @@ public:
             reading_ = &reading;
             int bytes = co_await reading;
             reading_ = nullptr;
-            if (bytes > 0 && (info.ssi_signo == SIGTERM || (info.ssi_signo == SIGINT && foreground_))) {
+            if (bytes <= 0) {
+                co_return;
+            }
+            if ( info.ssi_signo == SIGTERM || (info.ssi_signo == SIGINT && foreground_)) {
                 control::log::info("signal {}: stopping", info.ssi_signo);
                 daemon_.stop_requested().set();
             }
@@ -89,6 +92,10 @@ int run(const process::Options& options, const records::Paths& paths, process::B
         }
     }
     int signals = process::signal_descriptor();
+    if (signals < 0) {
+        control::log::error("signalfd failed");
+        return 1;
+    }
     control::DaemonConfig config;
     config.paths = paths;
     config.shards = shard_count(files.config);

@@ -55,7 +55,6 @@ std::string why_nothing(std::size_t units, std::size_t others) {
 ring::Task<base::Result<void>> Daemon::scan_and_attach(ManagedSession& session, std::string& note) {
     if (session.node.text(Key::session_scan) == "manual" &&
         session.state == ManagedSession::State::logging_in) {
-        co_await resume(session);
         co_return base::Result<void>();
     }
     Scanner scanner(*loop_, session.shard.loop(), *session.nexus);
@@ -65,6 +64,9 @@ ring::Task<base::Result<void>> Daemon::scan_and_attach(ManagedSession& session, 
     }
     std::size_t others = 0;
     for (base::Lun lun : *luns) {
+        if (session.state == ManagedSession::State::ending) {
+            co_return base::fail(base::Errc::cancelled, "the session is being ended");
+        }
         auto facts = co_await scanner.inspect(lun);
         if (!facts && facts.error().code == base::Errc::transport) {
             co_return base::fail(std::move(facts.error()));
@@ -74,16 +76,16 @@ ring::Task<base::Result<void>> Daemon::scan_and_attach(ManagedSession& session, 
                          facts.error().message());
             continue;
         }
+        auto served =
+            std::ranges::find_if(session.luns, [&](const auto& known) { return known->facts.lun == lun; });
+        if (served != session.luns.end()) {
+            co_await look_again(session, **served, *facts);
+            continue;
+        }
         if (!scsi::is_disk(*facts)) {
             ++others;
             log::debug("session {} LUN {}: not a disk (type {:02x}h), skipped", session.sid,
                        scsi::describe_lun(lun), facts->peripheral_type);
-            continue;
-        }
-        auto served =
-            std::ranges::find_if(session.luns, [&](const auto& known) { return known->facts.lun == lun; });
-        if (served != session.luns.end()) {
-            co_await update(session, **served, *facts);
             continue;
         }
         auto attached = co_await attach(session, *facts);
@@ -97,7 +99,6 @@ ring::Task<base::Result<void>> Daemon::scan_and_attach(ManagedSession& session, 
         note = why_nothing(luns->size(), others);
         log::warning("session {}: {}", session.sid, note);
     }
-    co_await resume(session);
     co_return base::Result<void>();
 }
 
@@ -134,25 +135,41 @@ ring::Task<base::Result<void>> Daemon::attach(ManagedSession& session, const scs
     co_return base::Result<void>();
 }
 
+/// A rescan found a unit where one is served.
+ring::Task<void> Daemon::look_again(ManagedSession& session, ServedLun& served, const scsi::LunFacts& facts) {
+    if (scsi::is_disk(facts) && scsi::same_unit(served.facts, facts)) {
+        co_await update(session, served, facts);
+        co_return;
+    }
+    log::error("session {} LUN {}: was {}, is now {}: no I/O is sent to it", session.sid,
+               scsi::describe_lun(facts.lun), scsi::identity(served.facts), scsi::identity(facts));
+    co_await bar(session, served);
+}
+
+ring::Task<void> Daemon::bar(ManagedSession& session, ServedLun& served) {
+    auto work = [&served] { served.lun->bar(); };
+    ring::Call call(*loop_, session.shard.loop(), work);
+    co_await call;
+}
+
+/// The same unit; its size or what it can do may have changed.
 ring::Task<void> Daemon::update(ManagedSession& session, ServedLun& served, const scsi::LunFacts& facts) {
-    if (!scsi::same_unit(served.facts, facts)) {
-        log::error("session {} LUN {}: was {}, is now {}: not touched", session.sid,
-                   scsi::describe_lun(facts.lun), scsi::identity(served.facts), scsi::identity(facts));
-        co_return;
-    }
-    if (served.facts.blocks == facts.blocks) {
-        co_return;
-    }
-    log::info("session {} LUN {}: {} blocks, were {}", session.sid, scsi::describe_lun(facts.lun),
-              facts.blocks.value(), served.facts.blocks.value());
+    bool resizes = served.facts.blocks != facts.blocks;
     block::Attributes attributes = shard::block_attributes(facts);
     auto work = [&] {
-        served.lun->resize(facts.blocks);
-        served.queue->resize(attributes);
+        served.lun->update(facts);
+        if (resizes) {
+            served.queue->resize(attributes);
+        }
     };
     ring::Call call(*loop_, session.shard.loop(), work);
     co_await call;
-    served.facts = facts;
+    base::BlockCount before = std::exchange(served.facts, facts).blocks;
+    if (!resizes) {
+        co_return;
+    }
+    log::info("session {} LUN {}: {} blocks, were {}", session.sid, scsi::describe_lun(facts.lun),
+              facts.blocks.value(), before.value());
     if (auto resized = served.device->resize(attributes); !resized) {
         log::error("session {} LUN {}: {}", session.sid, scsi::describe_lun(facts.lun),
                    resized.error().message());
@@ -186,13 +203,16 @@ ring::Task<void> Daemon::fail_path(ManagedSession& session) {
 
 ring::Task<ipc::Reply> Daemon::rescan(ipc::Rescan request) {
     ManagedSession* session = registry_.find(request.sid);
-    if (session == nullptr || session->state != ManagedSession::State::running) {
+    bool can = session != nullptr && session->state == ManagedSession::State::running && !session->rescanning;
+    if (!can) {
         ipc::ErrorReply refused{{session == nullptr ? base::Errc::session_not_found : base::Errc::again, {}}};
         co_return ipc::Reply(std::move(refused));
     }
     ManagedSession::Use use(*session);
     std::string note;
+    session->rescanning = true;
     auto scanned = co_await scan_and_attach(*session, note);
+    session->rescanning = false;
     if (!scanned) {
         ipc::ErrorReply failed{std::move(scanned.error())};
         co_return ipc::Reply(std::move(failed));

@@ -74,12 +74,8 @@ ipc::Reply Daemon::info() const {
 }
 
 ring::Task<ipc::Reply> Daemon::list_sessions() {
-    std::vector<std::uint32_t> sids;
-    for (const ManagedSession* session : registry_.all()) {
-        sids.push_back(session->sid);
-    }
     ipc::SessionsReply reply;
-    for (std::uint32_t sid : sids) {
+    for (std::uint32_t sid : registry_.sids()) {
         // Between two answers a session may have gone.
         ManagedSession* session = registry_.find(sid);
         if (session == nullptr || session->state == ManagedSession::State::logging_in || !session->nexus) {
@@ -99,8 +95,12 @@ ring::Task<ipc::Reply> Daemon::list_sessions() {
 
 ring::Task<void> Daemon::end_sessions() {
     stopping_ = true;
-    for (ManagedSession* session : registry_.all()) {
-        co_await abandon_session(*session);
+    for (std::uint32_t sid : registry_.sids()) {
+        // While one was waited for, others may have ended by themselves.
+        ManagedSession* session = registry_.find(sid);
+        if (session != nullptr) {
+            co_await abandon_session(*session);
+        }
     }
     co_await recoveries_.join();
 }

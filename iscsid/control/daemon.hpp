@@ -75,12 +75,14 @@ private:
     ring::Task<base::Result<void>> scan_and_attach(ManagedSession& session, std::string& note);
     ring::Task<base::Result<void>> attach(ManagedSession& session, const scsi::LunFacts& facts);
     ring::Task<void> update(ManagedSession& session, ServedLun& served, const scsi::LunFacts& facts);
+    ring::Task<void> look_again(ManagedSession& session, ServedLun& served, const scsi::LunFacts& facts);
+    ring::Task<void> bar(ManagedSession& session, ServedLun& served);
     ring::Task<void> detach(ManagedSession& session, ServedLun& served);
     ring::Task<void> resume(ManagedSession& session);
     ring::Task<void> fail_path(ManagedSession& session);
 
     // log_out.cpp
-    ring::Task<void> end_recovery(ManagedSession& session);
+    ring::Task<void> retire(ManagedSession& session);
     ring::Task<void> flush_caches(ManagedSession& session);
     ring::Task<void> destroy_session(ManagedSession& session);
     ring::Task<void> abandon_session(ManagedSession& session);
@@ -90,6 +92,8 @@ private:
     ring::Task<void> recover(ManagedSession& session);
     ring::Task<base::Result<void>> try_again(ManagedSession& session);
     ring::Task<base::Result<void>> check_identity(ManagedSession& session);
+    ring::Task<base::Result<void>> check_unit(ManagedSession& session, ServedLun& served,
+                                              base::Result<scsi::LunFacts> now);
     ring::Task<void> fail_after_timeout(ManagedSession& session, ring::Event& recovered);
 
     DaemonConfig config_;

@@ -131,7 +131,7 @@ ring::Task<void> IpcServer::serve(int fd) {
 ring::Task<void> IpcServer::read_requests(Client& client) {
     bool allowed = may_ask(client.fd);
     std::array<char, 16384> buffer;
-    while (!stopping_) {
+    while (!stopping_ && !client.broken) {
         ring::OpWait reading(daemon_.loop());
         io_uring_prep_recv(reading.sqe(), client.fd, buffer.data(), buffer.size(), 0);
         client.reading = &reading;
@@ -181,10 +181,25 @@ ring::Task<void> IpcServer::answer(Client& client, std::uint64_t id, ipc::Reques
 }
 
 void IpcServer::send(Client& client, std::string line) {
+    if (client.unsent.size() > base::limits::ipc_line_bytes_max) {
+        give_up(client); // asks and does not read
+    }
+    if (client.broken) {
+        return;
+    }
     client.unsent += line;
-    if (!client.writing && !client.broken) {
+    if (!client.writing) {
         client.writing = true;
         client.writer.spawn(write(client));
+    }
+}
+
+/// Nothing more is written to the client or read from it; its requests end by themselves.
+void IpcServer::give_up(Client& client) {
+    client.broken = true;
+    client.unsent.clear();
+    if (client.reading != nullptr) {
+        client.reading->cancel();
     }
 }
 
@@ -199,7 +214,7 @@ ring::Task<void> IpcServer::write(Client& client) {
             writing.expire_at(daemon_.loop().now() + std::chrono::seconds(30));
             int taken = co_await writing;
             if (taken <= 0) {
-                client.broken = true;
+                give_up(client);
                 break;
             }
             sent += static_cast<std::size_t>(taken);

@@ -46,6 +46,7 @@ private:
     bool take_lines(Client& client);
     ring::Task<void> answer(Client& client, std::uint64_t id, ipc::Request request);
     void send(Client& client, std::string line);
+    void give_up(Client& client);
     ring::Task<void> write(Client& client);
 
     Daemon& daemon_;

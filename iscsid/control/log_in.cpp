@@ -53,6 +53,9 @@ ring::Task<ipc::Reply> Daemon::log_in(ipc::Login request) {
     if (opened) {
         opened = co_await scan_and_attach(session, reply.note);
     }
+    if (opened) {
+        co_await resume(session);
+    }
     if (!opened || session.state == ManagedSession::State::ending) {
         base::Error error{base::Errc::cancelled, "the session was ended while it logged in"};
         if (!opened) {
@@ -158,6 +161,9 @@ ring::Task<base::Result<void>> Daemon::open_session(ManagedSession& session) {
         }
         bool moved = false;
         for (const shard::Endpoint& endpoint : *endpoints) {
+            if (session.state == ManagedSession::State::ending) {
+                co_return base::fail(base::Errc::cancelled, "the session is being ended");
+            }
             auto request = open_request(session.node, config_.initiator, session.isid);
             if (!request) {
                 co_return base::fail(std::move(request.error()));

@@ -21,30 +21,24 @@ ring::Task<ipc::Reply> Daemon::log_out(ipc::Logout request) {
         co_return ipc::Reply(std::move(refused));
     }
     log::info("session {}: logging out of {}", session.sid, session.title());
-    bool was_running = session.state == State::running;
     session.state = State::ending;
-    co_await end_recovery(session);
-    if (!was_running) {
-        co_await fail_path(session);
-    }
+    co_await retire(session);
+    co_await session.until_unused();
     for (auto& served : session.luns) {
         co_await detach(session, *served);
     }
-    if (was_running) {
-        co_await flush_caches(session);
-    }
+    co_await flush_caches(session);
     session.luns.clear();
     co_await destroy_session(session);
     co_return ipc::Reply(ipc::Done());
 }
 
-/// Whoever works on the session stops doing so.
-ring::Task<void> Daemon::end_recovery(ManagedSession& session) {
+/// Whoever works on the session stops doing so, and requests do not wait for a connection any more.
+ring::Task<void> Daemon::retire(ManagedSession& session) {
     session.interrupted.set();
-    auto work = [nexus = session.nexus.get()] { nexus->interrupt(); };
+    auto work = [nexus = session.nexus.get()] { nexus->retire(); };
     ring::Call call(*loop_, session.shard.loop(), work);
     co_await call;
-    co_await session.until_unused();
 }
 
 /// Clients have gone without a last flush perhaps: what the target acknowledged is made durable before the
@@ -65,6 +59,7 @@ ring::Task<void> Daemon::flush_caches(ManagedSession& session) {
 /// Its units are gone, or are closed here; a live session is logged out of.
 ring::Task<void> Daemon::destroy_session(ManagedSession& session) {
     session.state = State::ending;
+    co_await retire(session);
     for (auto& served : session.luns) {
         co_await detach(session, *served);
     }
@@ -86,18 +81,19 @@ ring::Task<void> Daemon::destroy_session(ManagedSession& session) {
 
 /// Without a word to the target: requests in hand fail, block devices go away.
 ring::Task<void> Daemon::abandon_session(ManagedSession& session) {
-    bool logging_in = session.state == State::logging_in;
+    // A login or a logout in progress ends the session itself.
+    bool somebody_ends_it = session.state == State::logging_in || session.state == State::ending;
     session.state = State::ending;
     if (session.nexus != nullptr) {
-        co_await end_recovery(session);
+        co_await retire(session);
     }
-    if (logging_in || session.nexus == nullptr) {
-        co_return;
+    if (somebody_ends_it) {
+        co_return; // and may be gone already
     }
+    co_await session.until_unused();
     auto work = [nexus = session.nexus.get()] { return nexus->abandon(); };
     ring::Call call(*loop_, session.shard.loop(), work);
     co_await call;
-    co_await fail_path(session);
     co_await destroy_session(session);
 }
 

@@ -65,6 +65,8 @@ public:
     std::string initiator_name; ///< as sent at login
     State state = State::logging_in;
     bool dropped = false;     ///< the connection was lost since the last successful open
+    bool overdue = false;     ///< recovering for longer than the replacement timeout
+    bool rescanning = false;  ///< one rescan at a time
     shard::Endpoint endpoint; ///< of the connection, or of the last one
     shard::OpenReply opened;
     std::vector<std::unique_ptr<ServedLun>> luns;

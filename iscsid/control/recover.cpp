@@ -4,6 +4,7 @@
 #include "control/log.hpp"
 #include "control/scan.hpp"
 #include "records/fields.hpp"
+#include "scsi/capacity.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -35,6 +36,7 @@ void Daemon::on_session_dropped(ManagedSession& session, const base::Error& erro
 
 void Daemon::start_recovery(ManagedSession& session) {
     session.state = State::recovering;
+    session.overdue = false;
     recoveries_.spawn(recover(session));
 }
 
@@ -80,6 +82,9 @@ ring::Task<base::Result<void>> Daemon::try_again(ManagedSession& session) {
         co_return opened;
     }
     auto checked = co_await check_identity(session);
+    if (session.state == State::ending) {
+        co_return checked; // whoever ends the session logs out
+    }
     if (checked) {
         co_await resume(session);
         co_return checked;
@@ -92,20 +97,40 @@ ring::Task<base::Result<void>> Daemon::try_again(ManagedSession& session) {
 
 ring::Task<base::Result<void>> Daemon::check_identity(ManagedSession& session) {
     Scanner scanner(*loop_, session.shard.loop(), *session.nexus);
-    for (auto& served : session.luns) {
-        auto facts = co_await scanner.inspect(served->facts.lun);
-        if (!facts) {
-            co_return base::fail(std::move(facts.error()));
+    // By index: a rescan that was under way may add units meanwhile.
+    for (std::size_t i = 0; i < session.luns.size() && session.state == State::recovering; ++i) {
+        ServedLun& served = *session.luns[i];
+        auto facts = co_await scanner.inspect(served.facts.lun);
+        auto checked = co_await check_unit(session, served, std::move(facts));
+        if (!checked) {
+            co_return checked;
         }
-        if (!scsi::same_unit(served->facts, *facts)) {
-            base::Error error{
-                base::Errc::fatal_login,
-                fmt::format("another unit answers: it was {}, it is now {}; no I/O is sent to it",
-                            scsi::identity(served->facts), scsi::identity(*facts))};
-            co_return base::fail(std::move(error));
-        }
-        co_await update(session, *served, *facts);
     }
+    co_return base::Result<void>();
+}
+
+/// A unit that is not there (yet) holds up the whole session, as long as requests wait anyway: a target that
+/// starts may show its units one by one. After the replacement timeout it is left out.
+ring::Task<base::Result<void>> Daemon::check_unit(ManagedSession& session, ServedLun& served,
+                                                  base::Result<scsi::LunFacts> now) {
+    base::Lun lun = served.facts.lun;
+    if (!now && (now.error().code == base::Errc::transport || !session.overdue)) {
+        co_return base::fail(std::move(now.error()));
+    }
+    if (now && scsi::is_disk(*now) && scsi::same_unit(served.facts, *now)) {
+        co_await update(session, served, *now);
+        co_return base::Result<void>();
+    }
+    std::string found = now ? scsi::identity(*now) : now.error().message();
+    base::Error error;
+    error.code = base::Errc::fatal_login;
+    error.detail = fmt::format("LUN {}: was {}, is now {}; no I/O is sent to it", scsi::describe_lun(lun),
+                               scsi::identity(served.facts), found);
+    if (!session.overdue) {
+        co_return base::fail(std::move(error));
+    }
+    log::error("session {}: {}", session.sid, error.detail);
+    co_await bar(session, served);
     co_return base::Result<void>();
 }
 
@@ -119,6 +144,7 @@ ring::Task<void> Daemon::fail_after_timeout(ManagedSession& session, ring::Event
     bool in_time = co_await waiting;
     if (!in_time && session.state == State::recovering) {
         log::error("session {}: not back within {} s: I/O fails from now on", session.sid, timeout);
+        session.overdue = true;
         co_await fail_path(session);
         co_await recovered;
     }

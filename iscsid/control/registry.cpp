@@ -36,12 +36,12 @@ bool Registry::uses(const std::string& target, base::Isid isid) const {
     });
 }
 
-std::vector<ManagedSession*> Registry::all() {
-    std::vector<ManagedSession*> sessions;
-    for (auto& [sid, session] : sessions_) {
-        sessions.push_back(session.get());
+std::vector<std::uint32_t> Registry::sids() const {
+    std::vector<std::uint32_t> sids;
+    for (const auto& [sid, session] : sessions_) {
+        sids.push_back(sid);
     }
-    return sessions;
+    return sids;
 }
 
 } // namespace iscsi::control

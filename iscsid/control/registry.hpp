@@ -24,8 +24,8 @@ public:
     std::size_t count(const shard::Shard& shard) const;
     /// True when a session to `target` uses `isid`.
     bool uses(const std::string& target, base::Isid isid) const;
-    /// By number.
-    std::vector<ManagedSession*> all();
+    /// All of them, in order. For procedures that wait between two: find() says whether one is still there.
+    std::vector<std::uint32_t> sids() const;
 
 private:
     std::map<std::uint32_t, std::unique_ptr<ManagedSession>> sessions_;

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -47,12 +48,19 @@ public:
         : loop_(loop), host_(host), port_(port) {}
 
     bool await_ready() const { return false; }
-    void await_suspend(std::coroutine_handle<> waiter) {
+    /// False: nothing to wait for, there is no thread to be had.
+    bool await_suspend(std::coroutine_handle<> waiter) {
         waiter_ = waiter;
-        thread_ = std::thread([this] {
-            result_ = look_up(host_, port_, 0);
-            loop_.post(*this);
-        });
+        try {
+            thread_ = std::thread([this] {
+                result_ = look_up(host_, port_, 0);
+                loop_.post(*this);
+            });
+        } catch (const std::system_error& error) {
+            result_ = base::fail(base::Errc::internal, error.what());
+            return false;
+        }
+        return true;
     }
     base::Result<Endpoints> await_resume() { return std::move(result_); }
 

@@ -55,9 +55,26 @@ Lun::~Lun() {
     nexus_.remove_user(*this);
 }
 
+void Lun::update(const scsi::LunFacts& facts) {
+    base::check(facts.block_bytes == facts_.block_bytes && facts.lun == facts_.lun, "it is the same unit");
+    facts_ = facts;
+    size_bytes_ = facts.blocks.value() * facts.block_bytes;
+    transfer_bytes_max_ = scsi::max_transfer_bytes(facts, limits::scsi_transfer_bytes_max);
+    discard_ = scsi::discard_method(facts);
+    barred_ = false;
+}
+
+bool Lun::inside(const block::Request& request) const {
+    return request.offset_bytes <= size_bytes_ && request.length_bytes <= size_bytes_ - request.offset_bytes;
+}
+
+/// What keeps a request from being sent at all: an errno, or 0.
 int Lun::refusal(const block::Request& request) const {
     if (nexus_.state() == PathState::failed) {
         return ENOLINK;
+    }
+    if (barred_) {
+        return ENODEV;
     }
     if (request.verb == block::Verb::flush) {
         return 0;
@@ -66,9 +83,7 @@ int Lun::refusal(const block::Request& request) const {
         return EPERM;
     }
     bool aligned = (request.offset_bytes | request.length_bytes) % facts_.block_bytes == 0;
-    bool inside =
-        request.offset_bytes <= size_bytes_ && request.length_bytes <= size_bytes_ - request.offset_bytes;
-    return aligned && inside && request.length_bytes != 0 ? 0 : EINVAL;
+    return aligned && inside(request) && request.length_bytes != 0 ? 0 : EINVAL;
 }
 
 void Lun::start(block::Request& request) {
@@ -100,11 +115,12 @@ void Lun::begin(block::Request& request) {
 }
 
 void Lun::proceed(Slot& slot) {
-    if (nexus_.state() == PathState::failed) {
-        return finish(slot, ENOLINK);
-    }
     if (nexus_.state() == PathState::down) {
         return park(slot);
+    }
+    // Again for each command: the unit may have shrunk or changed since the request came.
+    if (int error_number = refusal(*slot.request); error_number != 0) {
+        return finish(slot, error_number);
     }
     if (prepare(slot)) {
         nexus_.submit(slot);
@@ -122,6 +138,7 @@ void Lun::on_path_state(PathState state) {
     for (std::uint32_t i = 0; i < depth_; ++i) {
         if (std::exchange(slots_[i].parked, false)) {
             counters_.replays += state == PathState::up ? 1 : 0;
+            slots_[i].give_up_at = loop_.now() + limits::scsi_busy_deadline;
             proceed(slots_[i]);
         }
     }
@@ -245,7 +262,7 @@ void Lun::on_delay_over() {
 }
 
 void Lun::fall_back(Slot& slot, int error_number) {
-    if (slot.request->verb == block::Verb::write_zeroes && slot.phase == Phase::transfer && write_same_) {
+    if (slot.request->verb == block::Verb::write_zeroes && slot.write_same) {
         // From now on zeroes are written as data.
         write_same_ = false;
         return proceed(slot);

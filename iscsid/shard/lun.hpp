@@ -38,8 +38,11 @@ public:
 
     void start(block::Request& request) override;
 
-    /// The unit has another size now. Requests in hand go on.
-    void resize(base::BlockCount blocks) { size_bytes_ = blocks.value() * facts_.block_bytes; }
+    /// What the unit says of itself now, with the block size it had. Requests in hand go on, but nothing is
+    /// sent beyond a new end. Takes back bar().
+    void update(const scsi::LunFacts& facts);
+    /// Another unit answers in its place, or none: nothing more is sent to it, requests fail with ENODEV.
+    void bar() { barred_ = true; }
 
     /// No request in hand.
     bool idle() const { return busy_ == 0 && waiting_.empty(); }
@@ -59,6 +62,7 @@ private:
         std::uint8_t retries = 0;
         bool parked = false;
         bool delayed = false;
+        bool write_same = false;       ///< zeroes are written with WRITE SAME
         std::uint64_t done_bytes = 0;  ///< of the request
         std::uint64_t piece_bytes = 0; ///< of the command under way
         base::TimePoint again_at;      ///< delayed until
@@ -79,6 +83,7 @@ private:
     void on_delay_over();
 
     int refusal(const block::Request& request) const;
+    bool inside(const block::Request& request) const;
     void begin(block::Request& request);
     void proceed(Slot& slot);
     bool prepare(Slot& slot);
@@ -108,6 +113,7 @@ private:
     RequestQueue waiting_;
     ring::Timer delay_timer_;
     bool starting_ = false;
+    bool barred_ = false;
 
     scsi::LunFacts facts_;
     std::uint64_t size_bytes_;

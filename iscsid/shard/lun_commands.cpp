@@ -25,6 +25,7 @@ bool Lun::prepare(Slot& slot) {
     slot.data_in = {};
     slot.data_out = {};
     slot.direction = session::Direction::none;
+    slot.write_same = false;
     slot.attribute = session::TaskAttribute::simple;
     block::Verb verb = slot.phase == Phase::flush ? block::Verb::flush : slot.request->verb;
     switch (verb) {
@@ -92,6 +93,10 @@ bool Lun::prepare_discard(Slot& slot) {
         set_command(slot, scsi::unmap(static_cast<std::uint16_t>(slot.data_out.size())));
         return true;
     }
+    if (discard_ == scsi::DiscardMethod::write_same10 && piece.lba.value() + piece.count.value() > UINT32_MAX) {
+        finish(slot, EOPNOTSUPP);
+        return false;
+    }
     scsi::WriteSameOptions options;
     options.unmap = true;
     slot.data_out = base::Bytes(zeroes).first(facts_.block_bytes);
@@ -111,6 +116,7 @@ void Lun::prepare_zeroes(Slot& slot) {
         return set_command(slot,
                            scsi::write_blocks(piece.lba, piece.count, slot.request->fua && facts_.dpofua));
     }
+    slot.write_same = true;
     std::uint64_t blocks_max = facts_.limits.max_write_same_blocks != 0 ? facts_.limits.max_write_same_blocks
                                                                         : write_same_blocks_default;
     blocks_max = std::min<std::uint64_t>(blocks_max, UINT32_MAX);

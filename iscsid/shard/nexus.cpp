@@ -8,6 +8,9 @@
 namespace iscsi::shard {
 namespace {
 
+/// Events and effects that may be on their way to control; what exceeds them is not told.
+constexpr unsigned notices_max = 256;
+
 /// Something the observer is told on its own thread. Rare, so it may allocate.
 class DropNotice final : public ring::Message {
 public:
@@ -24,29 +27,34 @@ private:
 
 class EventNotice final : public ring::Message {
 public:
-    EventNotice(NexusObserver& observer, session::Event event)
-        : observer_(observer), event_(std::move(event)) {}
+    EventNotice(NexusObserver& observer, std::atomic<unsigned>& undelivered, const session::Event& event)
+        : observer_(observer), undelivered_(undelivered), event_(event) {}
     void deliver() override {
+        --undelivered_;
         observer_.on_nexus_event(event_);
         delete this;
     }
 
 private:
     NexusObserver& observer_;
+    std::atomic<unsigned>& undelivered_;
     session::Event event_;
 };
 
 class EffectsNotice final : public ring::Message {
 public:
-    EffectsNotice(NexusObserver& observer, base::Lun lun, const scsi::Disposition& disposition)
-        : observer_(observer), lun_(lun), disposition_(disposition) {}
+    EffectsNotice(NexusObserver& observer, std::atomic<unsigned>& undelivered, base::Lun lun,
+                  const scsi::Disposition& disposition)
+        : observer_(observer), undelivered_(undelivered), lun_(lun), disposition_(disposition) {}
     void deliver() override {
+        --undelivered_;
         observer_.on_lun_effects(lun_, disposition_);
         delete this;
     }
 
 private:
     NexusObserver& observer_;
+    std::atomic<unsigned>& undelivered_;
     base::Lun lun_;
     scsi::Disposition disposition_;
 };
@@ -126,6 +134,23 @@ void Nexus::fail() {
     }
 }
 
+void Nexus::retire() {
+    retired_ = true;
+    link_.interrupt();
+    if (state_ == PathState::down) {
+        set_state(PathState::failed);
+    }
+}
+
+/// The session ends. What has failed stays failed: only a resume() makes waiting worth while again.
+void Nexus::leave_up() {
+    if (retired_) {
+        set_state(PathState::failed);
+    } else if (state_ == PathState::up) {
+        set_state(PathState::down);
+    }
+}
+
 void Nexus::set_state(PathState state) {
     if (state_ == state) {
         return;
@@ -142,7 +167,7 @@ void Nexus::set_state(PathState state) {
 
 ring::Task<base::Result<void>> Nexus::log_out() {
     base::Result<void> result;
-    set_state(PathState::down);
+    leave_up();
     if (has_session()) {
         ring::Event done;
         logged_out_ = &done;
@@ -159,7 +184,7 @@ ring::Task<base::Result<void>> Nexus::log_out() {
 }
 
 ring::Task<void> Nexus::abandon() {
-    set_state(PathState::down);
+    leave_up();
     co_await end_session(ring::Stream::Ending::abort);
 }
 
@@ -211,8 +236,17 @@ void Nexus::submit(PathCommand& command) {
     link_.mark();
 }
 
+template <class Notice, class... News>
+void Nexus::tell(News&&... news) {
+    std::atomic<unsigned>& undelivered = observer_.undelivered_;
+    if (undelivered < notices_max) {
+        ++undelivered;
+        control_.post(*new Notice(observer_, undelivered, std::forward<News>(news)...));
+    }
+}
+
 void Nexus::report_effects(base::Lun lun, const scsi::Disposition& disposition) {
-    control_.post(*new EffectsNotice(observer_, lun, disposition));
+    tell<EffectsNotice>(lun, disposition);
 }
 
 session::Statistics Nexus::statistics() const {
@@ -229,7 +263,7 @@ void Nexus::deliver_completions() {
 void Nexus::on_link_progress() {
     deliver_completions();
     while (auto event = session_->next_event()) {
-        control_.post(*new EventNotice(observer_, std::move(*event)));
+        tell<EventNotice>(*event);
     }
     if (logged_out_ != nullptr && session_->logged_out()) {
         logged_out_->set();
@@ -244,7 +278,7 @@ void Nexus::on_link_closed(const base::Error& error) {
         logged_out_->set();
         return;
     }
-    set_state(PathState::down);
+    leave_up();
     control_.post(*new DropNotice(observer_, error));
 }
 

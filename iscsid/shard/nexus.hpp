@@ -13,7 +13,7 @@
 #include "shard/link.hpp"
 #include "shard/path.hpp"
 
-#include <functional>
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -82,6 +82,11 @@ public:
     virtual void on_nexus_event(const session::Event& event) = 0;
     /// A command of `lun` brought news about the unit.
     virtual void on_lun_effects(base::Lun lun, const scsi::Disposition& disposition) = 0;
+
+private:
+    friend class Nexus;
+    /// Events and effects on their way. A target can send them faster than control's thread takes them.
+    std::atomic<unsigned> undelivered_ = 0;
 };
 
 class Nexus final : private Link::Listener {
@@ -97,10 +102,11 @@ public:
     void resume();
     /// The replacement timeout passed: what waits fails, until the next resume().
     void fail();
+    /// The session is about to end and nobody will bring it back: an open() in progress ends soon, and what
+    /// waits fails, now or when the connection is lost. Idempotent.
+    void retire();
     /// Logs out and ends the connection; works in every state. Errors: the target refused or did not answer.
     ring::Task<base::Result<void>> log_out();
-    /// An open() in progress ends soon, with an error.
-    void interrupt() { link_.interrupt(); }
     /// Ends the connection without a word.
     ring::Task<void> abandon();
 
@@ -122,6 +128,9 @@ private:
     void on_link_closed(const base::Error& error) override;
     void deliver_completions();
     void set_state(PathState state);
+    void leave_up();
+    template <class Notice, class... News>
+    void tell(News&&... news);
     void start_session(const OpenRequest& request, const login::Login& login);
     ring::Task<void> end_session(ring::Stream::Ending ending);
 
@@ -133,6 +142,7 @@ private:
     session::Statistics past_; ///< of sessions that ended
     std::vector<PathUser*> users_;
     PathState state_ = PathState::down;
+    bool retired_ = false;
     bool dropped_ = false;              ///< session_ has lost its connection
     ring::Event* logged_out_ = nullptr; ///< log_out() waits here
 };

@@ -9,9 +9,10 @@ namespace iscsi::shard {
 
 base::Result<std::unique_ptr<Shard>> Shard::start(const ShardConfig& config) {
     std::unique_ptr<Shard> shard(new Shard());
-    std::promise<base::Result<void>> prepared;
+    std::promise<base::Result<void>> promise;
+    std::future<base::Result<void>> outcome = promise.get_future();
     // The ring must be made by the thread that uses it (IORING_SETUP_SINGLE_ISSUER).
-    shard->thread_ = std::thread([&prepared, &config, self = shard.get()] {
+    shard->thread_ = std::thread([prepared = std::move(promise), config, self = shard.get()]() mutable {
         base::Result<void> result = self->prepare(config);
         bool ready = result.has_value();
         ring::Loop* loop = self->loop_.get();
@@ -20,7 +21,7 @@ base::Result<std::unique_ptr<Shard>> Shard::start(const ShardConfig& config) {
             loop->run();
         }
     });
-    base::Result<void> result = prepared.get_future().get();
+    base::Result<void> result = outcome.get();
     if (!result) {
         return base::fail(std::move(result.error()));
     }

@@ -373,11 +373,12 @@ inline constexpr bool
     is_header = sizeof(Pdu) == bhs_bytes &&
                 alignof(Pdu) == 1 && std::is_standard_layout_v<Pdu>&& std::is_trivially_copyable_v<Pdu>;
 
-static_assert(is_header<Bhs> && is_header<ScsiCommand> && is_header<ScsiResponse> && is_header<DataOut> &&
-              is_header<DataIn> && is_header<R2t> && is_header<AsyncMessage> && is_header<Reject>);
-static_assert(is_header<TaskManagementRequest> && is_header<TaskManagementResponse> &&
-              is_header<TextRequest> && is_header<TextResponse> && is_header<SnackRequest>);
-static_assert(is_header<LoginRequest> && is_header<LoginResponse> && is_header<LogoutRequest> &&
-              is_header<LogoutResponse> && is_header<NopOut> && is_header<NopIn>);
+template <class... Pdus>
+inline constexpr bool are_headers = (is_header<Pdus> && ...);
+
+static_assert(are_headers<Bhs, ScsiCommand, ScsiResponse, DataOut, DataIn, R2t, AsyncMessage, Reject>);
+static_assert(are_headers<TaskManagementRequest, TaskManagementResponse, TextRequest, TextResponse>);
+static_assert(are_headers<LoginRequest, LoginResponse, LogoutRequest, LogoutResponse>);
+static_assert(are_headers<SnackRequest, NopOut, NopIn>);
 
 } // namespace iscsi::wire

@@ -32,6 +32,7 @@ LARGE = {
 
 
 class OnTgtd:
+    small_segment = 8192
     max_burst, first_burst, initial_r2t = 16776192, 262144, "No"
 
     def __init__(self, lab, disk, chap):
@@ -39,7 +40,8 @@ class OnTgtd:
         # tgtd's defaults would decide some keys before we are asked.
         self.target.add(TARGET, [Lun(disk)], chap, {
             "InitialR2T": self.initial_r2t, "MaxBurstLength": self.max_burst, "FirstBurstLength": self.first_burst,
-            "MaxRecvDataSegmentLength": 262144, "MaxOutstandingR2T": 8})
+            "MaxRecvDataSegmentLength": 262144, "MaxOutstandingR2T": 8,
+            "HeaderDigest": "CRC32C,None", "DataDigest": "CRC32C,None"})
         self.portal = self.target.portal
 
     def check_digest(self, digest):
@@ -47,6 +49,8 @@ class OnTgtd:
 
 
 class OnIstgt:
+    # It leaves a REPORT LUNS with a longer allocation than this unanswered for ever.
+    small_segment = 16384
     max_burst, first_burst, initial_r2t = 1048576, 262144, "Yes"
 
     def __init__(self, lab, disk, chap):
@@ -125,6 +129,7 @@ def test():
     with Lab() as lab:
         image, disk = lab.random_image("image", size), lab.disk("disk", size)
         on = (OnTgtd if kind == "tgtd" else OnIstgt)(lab, disk, chap)
+        SMALL["node.conn[0].iscsi.MaxRecvDataSegmentLength"] = on.small_segment
         lab.iscsid()
         lab.discover(on.portal)
         lab.update(TARGET, chap_settings(chap))

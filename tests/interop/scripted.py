@@ -1,5 +1,6 @@
 """Peers that say what a test wants: a discovery target with any list, and servers that are no targets at all."""
 
+import hashlib
 import os
 import socket
 import threading
@@ -8,6 +9,7 @@ import pdu
 
 BOOLEANS = ("ImmediateData", "InitialR2T", "DataPDUInOrder", "DataSequenceInOrder")
 DIGESTS = ("HeaderDigest", "DataDigest")
+CHAP_DIGESTS = {"5": hashlib.md5, "6": hashlib.sha1, "7": hashlib.sha256, "8": hashlib.sha3_256}
 DECLARED = ("InitiatorName", "InitiatorAlias", "SessionType", "TargetName", "MaxRecvDataSegmentLength")
 
 
@@ -75,20 +77,22 @@ class Silent(Server):
 
 
 class Discovery(Server):
-    """A target that logs everyone in and answers SendTargets with `listing`, raw bytes."""
+    """A target that logs everyone in, or everyone who passes CHAP, and answers SendTargets with `listing`, raw
+    bytes. `algorithm` is the CHAP_A number that it insists on; `chap` has the names and secrets."""
 
-    def __init__(self, lab, listing):
-        self.listing = listing
+    def __init__(self, lab, listing, chap=None, algorithm="5"):
+        self.listing, self.chap, self.algorithm = listing, chap, algorithm
+        self.offered = None  # the last CHAP_A
         super().__init__(lab)
 
     def serve(self, peer):
-        stat_sn = 1
+        stat_sn, challenge = 1, os.urandom(32)
         while True:
             request = pdu.receive(peer)
             if request.opcode == 0x03:
-                answer = self.login(request)
+                answer = self.login(request, challenge)
             elif request.opcode == 0x04:
-                answer = self.text(request)
+                answer = pdu.Pdu(pdu.header(0x24, 0x80, at16=request.itt, at20=0xFFFFFFFF), self.listing)
             elif request.opcode == 0x06:
                 answer = pdu.Pdu(pdu.header(0x26, 0x80, at16=request.itt))
             else:
@@ -99,27 +103,54 @@ class Discovery(Server):
             answer.header[32:36] = (cmd_sn + 16).to_bytes(4, "big")
             peer.sendall(answer.bytes())
             stat_sn += 1
-            if request.opcode == 0x06:
+            if request.opcode == 0x06 or answer.header[36]:
                 return
 
-    def login(self, request):
+    def login(self, request, challenge):
+        offered = pdu.keys(request.data)
         answer = pdu.Pdu(pdu.header(0x23, request.flags & 0x8F, at16=request.itt))
         answer.header[8:14] = request.header[8:14]
         if request.flags & 0x83 == 0x83:
             answer.header[14:16] = b"\0\1"
-        answer.data = pdu.text({key: self.value(key, value) for key, value in pdu.keys(request.data).items()
-                                if key not in DECLARED})
+        if self.chap and not request.flags & 0x0C:
+            reply = self.security(offered, challenge)
+            if reply is None:
+                answer.header[36:38] = b"\2\1"  # authentication failure
+                reply = {}
+            if "CHAP_R" not in offered:
+                answer.header[1] &= 0x0C  # no transit yet
+            answer.data = pdu.text(reply)
+        else:
+            answer.data = pdu.text({key: self.value(key, value) for key, value in offered.items()
+                                    if key not in DECLARED})
         return answer
+
+    def security(self, offered, challenge):
+        """The next step of CHAP (RFC 7143 section 12.1.3); None refuses."""
+        if "CHAP_R" in offered:
+            if offered.get("CHAP_N") != self.chap.user or offered["CHAP_R"] != self.response(1, self.chap.secret, challenge):
+                return None
+            if not self.chap.user_in:
+                return {}
+            theirs = bytes.fromhex(offered["CHAP_C"].removeprefix("0x"))
+            return {"CHAP_N": self.chap.user_in,
+                    "CHAP_R": self.response(int(offered["CHAP_I"], 0), self.chap.secret_in, theirs)}
+        if "CHAP_A" in offered:
+            self.offered = offered["CHAP_A"].split(",")
+            if self.algorithm not in self.offered:
+                return None
+            return {"CHAP_A": self.algorithm, "CHAP_I": "1", "CHAP_C": "0x" + challenge.hex()}
+        return {"AuthMethod": "CHAP"} if "CHAP" in offered.get("AuthMethod", "").split(",") else None
+
+    def response(self, identifier, secret, challenge):
+        digest = CHAP_DIGESTS[self.algorithm](bytes([identifier]) + secret.encode() + challenge)
+        return "0x" + digest.hexdigest()
 
     @staticmethod
     def value(key, value):
         if key in BOOLEANS or value.isdigit():
             return value
         return "None" if key in DIGESTS or key == "AuthMethod" else "NotUnderstood" if key[0] != "I" else "No"
-
-    def text(self, request):
-        answer = pdu.Pdu(pdu.header(0x24, 0x80, at16=request.itt, at20=0xFFFFFFFF), self.listing)
-        return answer
 
 
 def listing(*entries):

@@ -50,6 +50,7 @@ class Tgtd:
             self.portal6 = f"[::1]:{self.port}"
             options += f",portal={self.portal6}"
         self.process = lab.start(f"tgtd{self.port}", ["tgtd", "-f", "-C", "0", "--iscsi", options], env=self.env)
+        self.process.heeds_nothing = True  # not even SIGTERM, while it has targets
         wait_until(lambda: self.admin("--op", "show", "--mode", "sys", ok=None).status == 0, 10, "tgtd")
         wait_until(lambda: _listens("127.0.0.1", self.port), 10, "tgtd's port")
 

@@ -191,7 +191,8 @@ def test():
     with Lab() as lab:
         target = lab.tgtd()
         target.add(TARGET, [Lun(lab.disk("disk", SIZE))], None, {
-            "InitialR2T": "No", "MaxRecvDataSegmentLength": 8192, "FirstBurstLength": 262144, "MaxBurstLength": 1048576})
+            "InitialR2T": "No", "MaxRecvDataSegmentLength": 8192, "FirstBurstLength": 262144, "MaxBurstLength": 1048576,
+            "HeaderDigest": "CRC32C,None", "DataDigest": "CRC32C,None"})
         tap = Tap(lab, target.port)
         lab.iscsid()
         lab.adm("-m", "node", "-T", TARGET, "-p", f"{tap.portal},1", "-o", "new")

@@ -30,6 +30,15 @@ inline PairConfig wrapping_config() {
     return config;
 }
 
+/// With keepalive and a limit to logging out.
+inline PairConfig ping_config() {
+    PairConfig config = wrapping_config();
+    config.session.nop_out_interval = 5s;
+    config.session.nop_out_timeout = 7s;
+    config.session.logout_timeout = 15s;
+    return config;
+}
+
 inline std::vector<std::byte> pattern(std::size_t bytes, std::uint32_t seed) {
     std::mt19937 rng(seed);
     std::vector<std::byte> out(bytes);
