@@ -9,9 +9,10 @@ namespace iscsi::ring {
 
 /// What the kernel said: `result` as the system call would return it, errors as -errno; `flags`
 /// IORING_CQE_F_*.
+/// Without initialisers, so that a batch of them costs nothing to make.
 struct Completion {
-    int result = 0;
-    std::uint32_t flags = 0;
+    int result;
+    std::uint32_t flags;
 };
 
 class Op {

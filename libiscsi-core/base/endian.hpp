@@ -17,16 +17,26 @@ public:
     constexpr explicit(false) BigEndian(Value value) { set(value); }
 
     constexpr Value get() const {
-        Value value = 0;
-        for (std::byte b : raw_) {
-            value = static_cast<Value>((static_cast<std::uint64_t>(value) << 8) | std::to_integer<Value>(b));
+        if constexpr (sizeof(Value) == Width) {
+            // GCC 12 does not make one load of the loop below.
+            return swap_if_little(std::bit_cast<Value>(raw_));
+        } else {
+            Value value = 0;
+            for (std::byte b : raw_) {
+                value =
+                    static_cast<Value>((static_cast<std::uint64_t>(value) << 8) | std::to_integer<Value>(b));
+            }
+            return value;
         }
-        return value;
     }
     constexpr void set(Value value) {
-        for (std::size_t i = Width; i-- > 0;) {
-            raw_[i] = static_cast<std::byte>(value & 0xff);
-            value = static_cast<Value>(static_cast<std::uint64_t>(value) >> 8);
+        if constexpr (sizeof(Value) == Width) {
+            raw_ = std::bit_cast<std::array<std::byte, Width>>(swap_if_little(value));
+        } else {
+            for (std::size_t i = Width; i-- > 0;) {
+                raw_[i] = static_cast<std::byte>(value & 0xff);
+                value = static_cast<Value>(static_cast<std::uint64_t>(value) >> 8);
+            }
         }
     }
     constexpr explicit(false) operator Value() const { return get(); }
@@ -36,6 +46,18 @@ public:
     }
 
 private:
+    static constexpr Value swap_if_little(Value value) {
+        if constexpr (std::endian::native == std::endian::big) {
+            return value;
+        } else if constexpr (sizeof(Value) == 2) {
+            return __builtin_bswap16(value);
+        } else if constexpr (sizeof(Value) == 4) {
+            return __builtin_bswap32(value);
+        } else {
+            return __builtin_bswap64(value);
+        }
+    }
+
     std::array<std::byte, Width> raw_{};
 };
 
