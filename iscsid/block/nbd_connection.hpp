@@ -24,7 +24,7 @@ namespace iscsi::block {
 class NbdConnection final : public base::Engine, private BufferPool::Waiter {
 public:
     static constexpr std::size_t slots_max = base::limits::nbd_requests_max;
-    static constexpr std::size_t staging_bytes = 64 * 1024;
+    static constexpr std::size_t staging_bytes = std::size_t{64} * 1024;
     static constexpr base::Duration handshake_time_max = std::chrono::seconds(30);
 
     class Owner {

@@ -141,6 +141,11 @@ base::Result<void> NbdExport::listen(const std::string& hidden_name) {
         return fail_call("bind", path_);
     }
     bound_name_ = hidden_name;
+    struct stat bound {};
+    if (::fstatat(directory_, hidden_name.c_str(), &bound, AT_SYMLINK_NOFOLLOW) != 0) {
+        return fail_call("stat", path_);
+    }
+    inode_ = bound.st_ino;
     if (::listen(listener_, backlog) != 0) {
         return fail_call("listen", path_);
     }
@@ -212,10 +217,17 @@ base::Result<void> NbdExport::remove() {
             ::unlink(link.c_str());
         }
     }
-    if (!bound_name_.empty()) {
-        ::unlinkat(directory_, std::exchange(bound_name_, {}).c_str(), 0);
+    if (!bound_name_.empty() && owns_name()) {
+        ::unlinkat(directory_, bound_name_.c_str(), 0);
     }
+    bound_name_.clear();
     return {};
+}
+
+bool NbdExport::owns_name() const {
+    struct stat present {};
+    return ::fstatat(directory_, bound_name_.c_str(), &present, AT_SYMLINK_NOFOLLOW) == 0 &&
+           present.st_ino == inode_;
 }
 
 } // namespace iscsi::block

@@ -8,6 +8,7 @@
 
 #include <memory>
 #include <string>
+#include <sys/types.h>
 #include <vector>
 
 namespace iscsi::block {
@@ -41,6 +42,8 @@ private:
     NbdExport() = default;
     base::Result<void> listen(const std::string& hidden_name);
     base::Result<void> put_link();
+    /// The socket's name still means the socket that was bound, not a later one.
+    bool owns_name() const;
 
     Attributes attributes_;
     std::string export_name_; ///< the by-path name in full
@@ -53,6 +56,7 @@ private:
     int directory_ = -1;
     int listener_ = -1;
     std::string bound_name_; ///< the socket's present name in directory_; empty = it has none
+    ino_t inode_ = 0;        ///< of the bound socket
 };
 
 } // namespace iscsi::block

@@ -25,6 +25,10 @@ tl::unexpected<base::Error> broken(std::string_view key, std::string_view value,
                                                   base::printable(value, 80), why));
 }
 
+tl::unexpected<base::Error> digest_declined(std::string_view key) {
+    return base::fail(Errc::fatal_login, fmt::format("the target does not agree to {}=CRC32C", key));
+}
+
 bool is_reserved_answer(std::string_view value) {
     return value == "Reject" || value == "Irrelevant" || value == "NotUnderstood";
 }
@@ -276,6 +280,9 @@ Result<void> Negotiation::on_answer(const LoginKey& key, State& state, std::stri
         return {};
     }
     if (key.rule == KeyRule::choose) {
+        if (value == "None" && state.offer_text == "CRC32C") {
+            return digest_declined(key.name);
+        }
         if (value.find(',') != std::string_view::npos || !lists(state.offer_text, value)) {
             return broken(key.name, value, fmt::format("{} was offered", state.offer_text));
         }
@@ -340,7 +347,7 @@ Result<void> Negotiation::check_digests() const {
     for (std::string_view name : {std::string_view("HeaderDigest"), std::string_view("DataDigest")}) {
         const State& state = state_of(name);
         if (state.offer_text == "CRC32C" && !(state.valued && state.value == 1)) {
-            return base::fail(Errc::fatal_login, fmt::format("the target does not agree to {}=CRC32C", name));
+            return digest_declined(name);
         }
     }
     return {};

@@ -64,7 +64,7 @@ public:
     /// The same bytes as the PDU that its opcode says it is.
     template <class Pdu>
     const Pdu& as() const {
-        static_assert(wire::is_header<Pdu>);
+        static_assert(wire::is_header<Pdu>());
         return *reinterpret_cast<const Pdu*>(header_.data());
     }
     std::uint32_t data_bytes() const { return data_bytes_; }

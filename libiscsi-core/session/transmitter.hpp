@@ -37,7 +37,7 @@ public:
     /// A default header in its place; end() follows before anything else. There must be room.
     template <class Pdu>
     Pdu& begin() {
-        static_assert(wire::is_header<Pdu>);
+        static_assert(wire::is_header<Pdu>());
         return *new (arena_.get() + arena_used_) Pdu();
     }
     /// Closes the PDU begun last: sets DataSegmentLength, appends the digests and the padding. `payload`

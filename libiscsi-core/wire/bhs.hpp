@@ -368,13 +368,16 @@ requires(sizeof(Pdu) == bhs_bytes) Bhs generic(const Pdu& pdu) {
     return base::load<Bhs>(base::bytes_of_object(pdu));
 }
 
+/// What every header has to be.
 template <class Pdu>
-inline constexpr bool
-    is_header = sizeof(Pdu) == bhs_bytes &&
-                alignof(Pdu) == 1 && std::is_standard_layout_v<Pdu>&& std::is_trivially_copyable_v<Pdu>;
+constexpr bool is_header() {
+    constexpr bool whole = sizeof(Pdu) == bhs_bytes;
+    constexpr bool unaligned = alignof(Pdu) == 1;
+    return whole && unaligned && std::is_standard_layout_v<Pdu> && std::is_trivially_copyable_v<Pdu>;
+}
 
 template <class... Pdus>
-inline constexpr bool are_headers = (is_header<Pdus> && ...);
+inline constexpr bool are_headers = (is_header<Pdus>() && ...);
 
 static_assert(are_headers<Bhs, ScsiCommand, ScsiResponse, DataOut, DataIn, R2t, AsyncMessage, Reject>);
 static_assert(are_headers<TaskManagementRequest, TaskManagementResponse, TextRequest, TextResponse>);

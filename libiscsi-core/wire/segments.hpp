@@ -14,7 +14,7 @@ namespace iscsi::wire {
 
 /// A digest is four bytes, CRC32C written little-endian (RFC 7143 section 13.1).
 inline constexpr std::size_t digest_bytes = 4;
-inline constexpr std::size_t ahs_bytes_max = 255 * 4;
+inline constexpr std::size_t ahs_bytes_max = std::size_t{255} * 4;
 /// The longest a header can be with everything that belongs to it.
 inline constexpr std::size_t full_header_bytes_max = bhs_bytes + ahs_bytes_max + digest_bytes;
 

@@ -18,6 +18,10 @@ void* operator new(std::size_t bytes) {
     }
     throw std::bad_alloc();
 }
+void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
+    ++allocations;
+    return std::malloc(bytes == 0 ? 1 : bytes);
+}
 void operator delete(void* memory) noexcept {
     std::free(memory);
 }
@@ -40,7 +44,7 @@ std::size_t drive(block::NbdConnection& connection, std::string_view text) {
         std::size_t n = 0;
         for (base::MutableBytes span : {spans.direct, spans.staging}) {
             const std::size_t part = std::min(span.size(), text.size() - n);
-            std::memcpy(span.data(), text.data() + n, part);
+            std::copy_n(base::bytes_of(text).begin() + static_cast<std::ptrdiff_t>(n), part, span.begin());
             n += part;
         }
         if (n > 0) {

@@ -52,9 +52,9 @@ public:
     }
 
     /// The client sends `text`, in pieces of at most `piece` bytes; hears what the server has to say between
-    /// them. What the server does not take stays in unsaid.
+    /// them. What the server does not take waits, see all_said().
     void say(std::string_view text, std::size_t piece = SIZE_MAX) {
-        unsaid += text;
+        unsaid_ += text;
         go_on(piece);
     }
 
@@ -62,8 +62,8 @@ public:
     void go_on(std::size_t piece = SIZE_MAX) {
         bool moved = true;
         while (moved && !failed) {
-            moved = !deaf && hear();
-            moved = feed(piece) || moved;
+            moved = feed(piece);
+            moved = (!deaf && hear()) || moved;
         }
     }
 
@@ -82,13 +82,17 @@ public:
         return n > 0;
     }
 
+    bool all_said() const { return unsaid_.empty(); }
+    void forget_unsaid() {
+        unsaid_.clear();
+        said_to_ = 0;
+    }
     std::string take_heard() { return std::exchange(heard, {}); }
 
     MemoryBlock disk;
     block::NbdExportInfo info;
     block::NbdConnection connection;
     std::string heard;
-    std::string unsaid;
     bool deaf = false; ///< the client reads nothing
     bool failed = false;
     base::Error error;
@@ -110,22 +114,29 @@ private:
             fail(passed);
             return false;
         }
+        const base::Bytes left = base::bytes_of(unsaid_).subspan(said_to_);
         std::size_t n = 0;
         for (base::MutableBytes span : {spans.direct, spans.staging}) {
-            const std::size_t part = std::min({span.size(), unsaid.size() - n, piece - n});
-            std::memcpy(span.data(), unsaid.data() + n, part);
+            const std::size_t part = std::min({span.size(), left.size() - n, piece - n});
+            std::copy_n(left.begin() + static_cast<std::ptrdiff_t>(n), part, span.begin());
             n += part;
         }
         if (n == 0) {
             return false;
         }
-        unsaid.erase(0, n);
+        said_to_ += n;
+        if (said_to_ == unsaid_.size()) {
+            forget_unsaid();
+        }
         base::Result<void> taken = connection.rx_done(n, base::TimePoint{});
         if (!taken) {
             fail(taken);
         }
         return true;
     }
+
+    std::string unsaid_;
+    std::size_t said_to_ = 0;
 };
 
 } // namespace iscsi::test

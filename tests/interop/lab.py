@@ -149,18 +149,18 @@ class Lab:
                    and not getattr(p, "expected_end", False)]
         for _, process in reversed(self.processes):
             self.end(process)
-        hung = [n for n, p in self.processes if p.returncode == -9 and n == "iscsid" and not getattr(p, "killed", False)]
-        if kind not in (None, SystemExit) or crashed or hung:
+        badly = [p.returncode for n, p in self.processes if n == "iscsid" and p.returncode != 0]
+        if kind not in (None, SystemExit) or crashed or badly:
             self.show_logs()
-        bad = self._sanitizer_reports()
+        reports = self._sanitizer_reports()
         shutil.rmtree(self.root, ignore_errors=True)
         shutil.rmtree(self.data, ignore_errors=True)
         for lock in self.port_locks:
             lock.close()
         if kind is None:
             check(not crashed, f"ended by themselves: {', '.join(crashed)}")
-            check(not hung, "iscsid did not end on SIGTERM")
-            check(not bad, f"a sanitizer spoke: {bad[:1]}")
+            check(not reports, f"a sanitizer spoke: {reports[:1]}")
+            check(not badly, f"iscsid did not end well on SIGTERM: {badly}")
         return False
 
     # Processes
@@ -183,12 +183,6 @@ class Lab:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-    def kill(self, process):
-        """Ends a process without giving it a chance."""
-        process.killed = process.expected_end = True
-        process.kill()
-        process.wait()
 
     def run(self, *command, seconds=120, ok=True, quiet=False, **options):
         """Runs a command to its end. ok: its exit status must be 0; or the status it must have; None: any."""

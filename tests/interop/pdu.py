@@ -1,6 +1,5 @@
 """Just enough iSCSI (RFC 7143 section 11) for peers that misbehave on purpose and for a tap on the wire."""
 
-import socket
 import struct
 
 TABLE = []
@@ -67,10 +66,10 @@ def receive_exactly(sock, count):
 
 
 def receive(sock):
-    header = receive_exactly(sock, 48)
-    length = int.from_bytes(header[5:8], "big")
-    ahs = receive_exactly(sock, header[4] * 4)
-    return Pdu(header, receive_exactly(sock, length + -length % 4)[:length] if length else b"") if ahs is not None else None
+    bhs = receive_exactly(sock, 48)
+    length = int.from_bytes(bhs[5:8], "big")
+    receive_exactly(sock, bhs[4] * 4)  # no additional header segment matters here
+    return Pdu(bhs, receive_exactly(sock, length + -length % 4)[:length])
 
 
 def header(opcode, flags=0, **words):
@@ -108,18 +107,3 @@ def split_stream(stream, header_digest=False, data_digest=False):
         out.append(Pdu(bhs, bytes(stream[at:at + length])))
         at = end + digest
     return out, stream[at:]
-
-
-def login_keys(address, port, offered, initiator="iqn.2026-01.org.example:probe"):
-    """What a target answers when a leading login offers these keys in the operational stage."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family) as sock:
-        sock.settimeout(10)
-        sock.connect((address, port))
-        first = {"InitiatorName": initiator, **offered}
-        isid = b"\x80\x11\x22\x33\x44\x55\0\0"
-        bhs = header(0x43, 0x87, at16=1, at24=1)
-        bhs[8:16] = isid
-        sock.sendall(Pdu(bhs, text(first)).bytes())
-        answer = receive(sock)
-        return answer.header[36], answer.header[37], keys(answer.data)

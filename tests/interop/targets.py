@@ -83,13 +83,6 @@ class Tgtd:
         self.admin("--op", "new", "--mode", "account", "--user", user, "--password", secret, ok=None)
         self.admin("--op", "bind", "--mode", "account", "--tid", tid, "--user", user, *direction)
 
-    def negotiated(self, name):
-        """What tgtd says of the sessions of a target: text."""
-        return self.admin("--op", "show", "--mode", "session", "--tid", self.targets[name], ok=None).out
-
-    def connections(self, name):
-        return self.admin("--op", "show", "--mode", "conn", "--tid", self.targets[name], ok=None).out
-
 
 ISTGT_CONF = """[Global]
   NodeBase "{base}"

@@ -45,11 +45,13 @@ class Tap(Server):
 
 
 class Write:
-    """A SCSI command that writes, and what of its data was sent how."""
+    """A SCSI command that writes: bytes expected, and bytes sent with it, unasked behind it, and on request."""
 
-    def __init__(self, command, cmd):
-        self.command, self.expected = command, cmd
-        self.immediate, self.unsolicited, self.solicited, self.unsolicited_ended = len(command.data), 0, {}, False
+    def __init__(self, command):
+        self.expected, self.immediate = command.word(20), len(command.data)
+        self.unsolicited = self.solicited = 0
+        self.unsolicited_ended = command.final
+        self.bursts = {}  # open ones: TTT -> [first offset, bytes, PDUs]
 
 
 class Reader:
@@ -101,10 +103,8 @@ class Reader:
         history = []
         for p in self.sent:
             if p.opcode == 0x01 and p.flags & 0x20:
-                out[p.itt] = Write(p, p.word(20))
+                out[p.itt] = Write(p)
                 history.append(out[p.itt])
-                if p.final:
-                    out[p.itt].unsolicited_ended = True
             elif p.opcode == 0x05:
                 self.data_out(out[p.itt], p, r2ts)
         return history
@@ -118,7 +118,7 @@ class Reader:
             write.unsolicited += p.data_length
             write.unsolicited_ended = p.final
             return
-        burst = write.solicited.setdefault(p.ttt, [p.word(40), 0, 0])
+        burst = write.bursts.setdefault(p.ttt, [p.word(40), 0, 0])
         check(p.word(40) == burst[0] + burst[1], "a burst out of order")
         check(p.word(36) == burst[2], f"DataSN {p.word(36)}, not {burst[2]}")
         burst[1] += p.data_length
@@ -127,8 +127,8 @@ class Reader:
             desired = r2ts.get((p.itt, p.ttt, burst[0]))
             check(desired is not None, "a burst that no R2T asked for")
             check(burst[1] == desired, f"a burst of {burst[1]} bytes where {desired} were asked for")
-            del write.solicited[p.ttt]
-            write.done = getattr(write, "done", 0) + burst[1]
+            del write.bursts[p.ttt]
+            write.solicited += burst[1]
 
 
 def check_writes(reader, immediate, initial_r2t):
@@ -141,16 +141,16 @@ def check_writes(reader, immediate, initial_r2t):
         check(not initial_r2t or write.unsolicited == 0, "unsolicited data where InitialR2T=Yes")
         check(write.immediate <= min(first, segment), f"{write.immediate} bytes of immediate data")
         check(write.immediate + write.unsolicited <= first, "unsolicited data beyond FirstBurstLength")
-        check(not write.solicited, "a burst was not ended")
-        total = write.immediate + write.unsolicited + getattr(write, "done", 0)
+        check(not write.bursts, "a burst was not ended")
+        total = write.immediate + write.unsolicited + write.solicited
         check(total == write.expected, f"{total} bytes were sent of {write.expected}")
-        check(write.unsolicited_ended or write.unsolicited, "neither F bit nor unsolicited data")
+        check(write.unsolicited_ended, "the F bit of the unsolicited data is missing")
     if immediate:
         check(any(write.immediate for write in history), "ImmediateData=Yes was never used")
     if not initial_r2t:
         check(any(write.unsolicited for write in history), "InitialR2T=No was never used")
     asked = [p.word(44) for p in reader.got if p.opcode == 0x31]
-    check(max(asked, default=0) <= burst, "the target itself broke MaxBurstLength")
+    check(0 < max(asked, default=0) <= burst, "no R2T was seen, or one beyond MaxBurstLength")
 
 
 def one(lab, tap, digest, immediate, initial_r2t):

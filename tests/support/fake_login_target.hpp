@@ -241,7 +241,7 @@ private:
                 value = changed->second;
             }
             if (!value.empty() && value != "NotUnderstood") {
-                text += key + "=" + value + "\n";
+                text.append(key).append("=").append(value).append("\n");
             }
         }
         bool first = request.value("HeaderDigest").has_value();

@@ -3,11 +3,11 @@
 // its queue.
 #pragma once
 
+#include "base/check.hpp"
 #include "block/block.hpp"
 
 #include <algorithm>
 #include <array>
-#include <catch2/catch.hpp>
 #include <cstring>
 #include <functional>
 #include <utility>
@@ -45,7 +45,7 @@ public:
 
     /// Ends the `index`th request that is held.
     void release(std::size_t index) {
-        REQUIRE(index < held_.size());
+        base::check(index < held_.size(), "the request is held");
         block::Request& request = *held_[index];
         held_.erase(held_.begin() + static_cast<std::ptrdiff_t>(index));
         finish(request);
@@ -68,7 +68,8 @@ private:
         if (request.verb == block::Verb::flush) {
             return;
         }
-        REQUIRE(request.offset_bytes + request.length_bytes <= data.size());
+        base::check(request.offset_bytes + request.length_bytes <= data.size(),
+                    "a request is within the disk");
         const auto at = data.begin() + static_cast<std::ptrdiff_t>(request.offset_bytes);
         switch (request.verb) {
         case block::Verb::read:

@@ -1,6 +1,4 @@
-// The judge is judged: a fake target that let errors pass would make every other test here worthless. This
-// file also brings the fake target into this room's test program.
-#include "support/fake_target.cpp" // NOLINT(bugprone-suspicious-include)
+// The judge is judged: a fake target that let errors pass would make every other test here worthless.
 
 #include "harness.hpp"
 

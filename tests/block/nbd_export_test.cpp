@@ -1,0 +1,199 @@
+#include "block/nbd_export.hpp"
+
+#include "support/temporary_directory.hpp"
+
+#include <catch2/catch.hpp>
+#include <filesystem>
+#include <fstream>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+using namespace iscsi;
+using block::DeviceIdentity;
+using block::NbdExport;
+
+namespace fs = std::filesystem;
+
+namespace {
+
+DeviceIdentity identity(std::string target = "iqn.2003-01.org.example:disk") {
+    return {"192.0.2.7", 3260, std::move(target), base::Lun(0x0001000000000000)};
+}
+
+block::Attributes attributes() {
+    block::Attributes attributes;
+    attributes.size_bytes = 1024 * 1024;
+    return attributes;
+}
+
+NbdExport::Place place(const test::TemporaryDirectory& root) {
+    return {root.path() + "/run/luns", root.path() + "/dev/disk/by-path"};
+}
+
+std::unique_ptr<NbdExport> make(const NbdExport::Place& where, const DeviceIdentity& who = identity()) {
+    auto device = NbdExport::create(where, who, attributes());
+    REQUIRE(device);
+    return std::move(*device);
+}
+
+bool can_connect(const std::string& path) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    REQUIRE(path.size() < sizeof address.sun_path);
+    path.copy(address.sun_path, path.size());
+    const int fd = ::socket(AF_UNIX, SOCK_STREAM, 0);
+    const bool connected = ::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+    ::close(fd);
+    return connected;
+}
+
+mode_t mode_of(const std::string& path) {
+    struct stat status {};
+    REQUIRE(::lstat(path.c_str(), &status) == 0);
+    return status.st_mode & 07777;
+}
+
+std::size_t entries(const std::string& directory) {
+    return static_cast<std::size_t>(
+        std::distance(fs::directory_iterator(directory), fs::directory_iterator()));
+}
+
+} // namespace
+
+TEST_CASE("a started export is a private socket and a link to it, and both go away with it") {
+    test::TemporaryDirectory root;
+    const NbdExport::Place where = place(root);
+    const std::string full = "ip-192.0.2.7:3260-iscsi-iqn.2003-01.org.example:disk-lun-1";
+    {
+        auto device = make(where);
+        CHECK(!fs::exists(device->path()));
+        CHECK(device->links().empty());
+        REQUIRE(device->start());
+        CHECK(device->path() == where.socket_dir + "/" + device->name());
+        CHECK(device->uri() == "nbd+unix:///?socket=" + device->path());
+        CHECK(mode_of(device->path()) == 0600);
+        CHECK(mode_of(where.socket_dir) == 0700);
+        CHECK(can_connect(device->path()));
+        REQUIRE(device->links() == std::vector<std::string>{where.by_path_dir + "/" + full});
+        CHECK(fs::read_symlink(device->links()[0]) == device->path());
+        CHECK(entries(where.socket_dir) == 1);
+    }
+    CHECK(entries(where.socket_dir) == 0);
+    CHECK(entries(where.by_path_dir) == 0);
+}
+
+TEST_CASE("an export that was never started leaves nothing behind") {
+    test::TemporaryDirectory root;
+    { auto device = make(place(root)); }
+    CHECK(entries(place(root).socket_dir) == 0);
+}
+
+TEST_CASE("remove takes the names away and may be called again") {
+    test::TemporaryDirectory root;
+    auto device = make(place(root));
+    REQUIRE(device->start());
+    CHECK(device->remove());
+    CHECK(entries(place(root).socket_dir) == 0);
+    CHECK(entries(place(root).by_path_dir) == 0);
+    CHECK(device->remove());
+}
+
+TEST_CASE("what a crashed daemon left behind is replaced, what is not ours to replace is kept") {
+    test::TemporaryDirectory root;
+    const NbdExport::Place where = place(root);
+    auto dead = make(where);
+    REQUIRE(dead->start());
+    auto live = make(where);
+    REQUIRE(live->start());
+    dead.reset();
+    CHECK(can_connect(live->path()));
+    REQUIRE(live->remove());
+
+    SECTION("a file in the socket's place") {
+        std::ofstream(live->path()) << "precious";
+        auto device = make(where);
+        CHECK(device->start().error().code == base::Errc::busy);
+        CHECK(fs::is_regular_file(live->path()));
+    }
+    SECTION("a file in the link's place") {
+        const std::string link =
+            where.by_path_dir + "/ip-192.0.2.7:3260-iscsi-iqn.2003-01.org.example:disk-lun-1";
+        std::ofstream(link) << "precious";
+        auto device = make(where);
+        CHECK(device->start().error().code == base::Errc::busy);
+        CHECK(fs::is_regular_file(link));
+        device.reset();
+        CHECK(fs::is_regular_file(link));
+        CHECK(entries(where.socket_dir) == 0);
+    }
+    SECTION("a link that now leads elsewhere") {
+        auto device = make(where);
+        REQUIRE(device->start());
+        const std::string link = device->links()[0];
+        fs::remove(link);
+        fs::create_symlink("/dev/null", link);
+        device.reset();
+        CHECK(fs::read_symlink(link) == "/dev/null");
+    }
+}
+
+TEST_CASE("a long target name still gives a socket that can be connected to, and the full name as link") {
+    test::TemporaryDirectory root;
+    const DeviceIdentity who = identity("iqn.2003-01.org.example:" + std::string(150, 'x'));
+    auto device = make(place(root), who);
+    REQUIRE(device->start());
+    CHECK(device->path().size() == 107);
+    CHECK(can_connect(device->path()));
+    CHECK(device->links()[0] == place(root).by_path_dir + "/" + block::by_path_name(who).value());
+
+    DeviceIdentity longest = identity(std::string(223, 'x'));
+    longest.address = "2001:db8:1111:2222:3333:4444:5555:6666%interface";
+    auto other = make(place(root), longest);
+    REQUIRE(other->start());
+    CHECK(other->links()[0].size() == place(root).by_path_dir.size() + 1 + 255);
+}
+
+TEST_CASE("a directory deeper than a socket address is long does not keep the socket from being made") {
+    test::TemporaryDirectory root;
+    const NbdExport::Place where{root.path() + "/" + std::string(120, 'd'), root.path() + "/by-path"};
+    auto device = make(where);
+    REQUIRE(device->start());
+    CHECK(fs::is_socket(device->path()));
+    device.reset();
+    CHECK(entries(where.socket_dir) == 0);
+}
+
+TEST_CASE("a directory that is a link or open to others is not used as it is") {
+    test::TemporaryDirectory root;
+    NbdExport::Place where = place(root);
+    SECTION("a link") {
+        fs::create_directories(root.path() + "/elsewhere");
+        fs::create_directories(root.path() + "/run");
+        fs::create_symlink(root.path() + "/elsewhere", where.socket_dir);
+        CHECK(!NbdExport::create(where, identity(), attributes()));
+    }
+    SECTION("too open: it is closed") {
+        fs::create_directories(where.socket_dir);
+        REQUIRE(::chmod(where.socket_dir.c_str(), 0777) == 0);
+        auto device = make(where);
+        CHECK(mode_of(where.socket_dir) == 0700);
+    }
+}
+
+TEST_CASE("a name that would leave the directory is refused") {
+    test::TemporaryDirectory root;
+    for (const char* target : {"../../etc/passwd", "iqn.a/b", ""}) {
+        auto device = NbdExport::create(place(root), identity(target), attributes());
+        REQUIRE(!device);
+        CHECK(device.error().code == base::Errc::invalid);
+    }
+}
+
+TEST_CASE("a path with strange characters is percent-encoded in the URI") {
+    test::TemporaryDirectory root;
+    const NbdExport::Place where{root.path() + "/a b&c#d", root.path() + "/by-path"};
+    auto device = make(where);
+    CHECK(device->uri().find("/a%20b%26c%23d/ip-192.0.2.7:3260") != std::string::npos);
+}
