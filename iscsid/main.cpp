@@ -41,7 +41,7 @@ public:
             if (bytes <= 0) {
                 co_return;
             }
-            if ( info.ssi_signo == SIGTERM || (info.ssi_signo == SIGINT && foreground_)) {
+            if (info.ssi_signo == SIGTERM || (info.ssi_signo == SIGINT && foreground_)) {
                 control::log::info("signal {}: stopping", info.ssi_signo);
                 daemon_.stop_requested().set();
             }

@@ -41,8 +41,8 @@ public:
 
     void on_session_dropped(ManagedSession& session, const base::Error& error) override;
 
-    /// Ends all sessions without logging out, as open-iscsi's SIGTERM does. Logins in progress are interrupted; their
-    /// requests end by themselves. New requests are refused.
+    /// Ends all sessions without logging out, as open-iscsi's SIGTERM does. Logins in progress are
+    /// interrupted; their requests end by themselves. New requests are refused.
     ring::Task<void> end_sessions();
     /// When no session and no request is left: ends the shards. Afterwards the daemon can be destroyed.
     void stop_shards();

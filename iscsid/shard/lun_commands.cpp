@@ -93,7 +93,8 @@ bool Lun::prepare_discard(Slot& slot) {
         set_command(slot, scsi::unmap(static_cast<std::uint16_t>(slot.data_out.size())));
         return true;
     }
-    if (discard_ == scsi::DiscardMethod::write_same10 && piece.lba.value() + piece.count.value() > UINT32_MAX) {
+    if (discard_ == scsi::DiscardMethod::write_same10 &&
+        piece.lba.value() + piece.count.value() > UINT32_MAX) {
         finish(slot, EOPNOTSUPP);
         return false;
     }

@@ -1,5 +1,5 @@
-// What a session counts, under the names that `iscsiadm -m session -s` prints: the session fills it in, requests carry
-// it, people read it. Plain values; any thread.
+// What a session counts, under the names that `iscsiadm -m session -s` prints: the session fills it in,
+// requests carry it, people read it. Plain values; any thread.
 #pragma once
 
 #include <array>

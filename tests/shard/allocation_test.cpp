@@ -58,7 +58,7 @@ TEST_CASE("reads, writes and flushes take no memory in lun, nexus, session, stre
     bench.nexus->resume();
     std::vector<std::unique_ptr<Io>> ios;
     for (unsigned i = 0; i < in_flight; ++i) {
-        ios.push_back(i % 3 == 0 ? bench.request(Verb::read, std::uint64_t{i} * 65536, 65536)
+        ios.push_back(i % 3 == 0   ? bench.request(Verb::read, std::uint64_t{i} * 65536, 65536)
                       : i % 3 == 1 ? bench.write(std::uint64_t{i} * 65536, 65536, i)
                                    : bench.request(Verb::flush, 0, 0));
     }

@@ -1,6 +1,7 @@
 // What the shard's tests share: a Nexus and a Lun on a loop of this thread, and a target on the other side of
 // a real loopback connection. The target logs anybody in, then a FakeTarget judges every PDU, and a disk in
-// memory answers SCSI; a test bends single answers. Everything on one thread: turn() gives each side its turn.
+// memory answers SCSI; a test bends single answers. Everything on one thread: turn() gives each side its
+// turn.
 #pragma once
 
 #include "ring/loop.hpp"
@@ -36,8 +37,8 @@ struct SeenCommand {
 /// What a test makes the disk say instead. A silent one never answers.
 struct Bent {
     std::uint8_t status = 0;
-    std::array<std::uint8_t, 3> sense{}; ///< key, ASC, ASCQ; with CHECK CONDITION
-    std::optional<std::uint32_t> read_bytes;     ///< a GOOD read with fewer bytes
+    std::array<std::uint8_t, 3> sense{};     ///< key, ASC, ASCQ; with CHECK CONDITION
+    std::optional<std::uint32_t> read_bytes; ///< a GOOD read with fewer bytes
     bool silent = false;
     bool deferred = false; ///< the sense is of an earlier command
 };
@@ -113,7 +114,8 @@ public:
     template <class T>
     T run(ring::Task<T> task);
 
-    std::unique_ptr<Io> request(block::Verb verb, std::uint64_t offset, std::uint64_t bytes, bool fua = false);
+    std::unique_ptr<Io> request(block::Verb verb, std::uint64_t offset, std::uint64_t bytes,
+                                bool fua = false);
     std::unique_ptr<Io> write(std::uint64_t offset, std::uint64_t bytes, unsigned seed, bool fua = false);
     /// Starts it and waits for its end.
     int finish(Io& io);

@@ -163,8 +163,8 @@ std::string Target::login_text(const std::string& request) const {
         if (key == "MaxRecvDataSegmentLength") {
             value = segment_text;
         }
-        bool declared = key == "InitiatorName" || key == "TargetName" || key == "SessionType" ||
-                        key == "InitiatorAlias";
+        bool declared =
+            key == "InitiatorName" || key == "TargetName" || key == "SessionType" || key == "InitiatorAlias";
         if (key == "TargetName") {
             text += std::string("TargetPortalGroupTag=1") + '\0';
         }
