@@ -26,7 +26,7 @@ def flags_for(header, known):
     near = [shlex.split(c["command"]) for f, c in sorted(known.items()) if f.startswith(folder + "/")]
     words = max(near, key=lambda command: sum(word.startswith("-I") for word in command))
     kept, takes_next = [], False
-    for word in words:
+    for word in tree.without_pch(words):
         if takes_next:
             takes_next = False
         elif word in ("-o", "-c", "-MF", "-MT"):

@@ -2,7 +2,9 @@
 """clang-tidy finds nothing in the programs' sources. Argument: a build directory with compile_commands.json."""
 
 import concurrent.futures
+import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -19,10 +21,22 @@ def tidy(build, source):
     return lines or ([f"{source}: clang-tidy failed: {done.stderr[-500:]}"] if done.returncode else [])
 
 
+def write_commands(build, place):
+    """The build's compile commands without the precompiled headers, which are GCC's."""
+    with open(os.path.join(build, "compile_commands.json"), encoding="utf-8") as file:
+        commands = json.load(file)
+    for command in commands:
+        command["command"] = shlex.join(tree.without_pch(shlex.split(command["command"])))
+    with open(os.path.join(place, "compile_commands.json"), "w", encoding="utf-8") as file:
+        json.dump(commands, file)
+
+
 def check():
     sources = [f for f in tree.cpp_files(tree.PRODUCT) if f.endswith(".cpp")]
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = [line for lines in pool.map(lambda s: tidy(sys.argv[1], s), sources) for line in lines]
+    with tempfile.TemporaryDirectory() as place:
+        write_commands(sys.argv[1], place)
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            found = [line for lines in pool.map(lambda s: tidy(place, s), sources) for line in lines]
     return sorted(set(found))
 
 

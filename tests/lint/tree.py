@@ -36,6 +36,18 @@ def read(path):
         return file.read()
 
 
+def without_pch(words):
+    """A compiler's command without CMake's precompiled header: a file has to include what it needs."""
+    kept = []
+    for word in words:
+        if word.endswith(("cmake_pch.hxx", "cmake_pch.hxx.pch")):
+            while kept and kept[-1] in ("-include", "-include-pch", "-Xclang"):
+                kept.pop()
+        elif word not in ("-Winvalid-pch", "-fpch-instantiate-templates"):
+            kept.append(word)
+    return kept
+
+
 TOKENS = re.compile(
     r'R"(?P<delim>[^()\\\s]{0,16})\(.*?\)(?P=delim)"'  # raw string
     r'|"(?:[^"\\\n]|\\.)*"'
