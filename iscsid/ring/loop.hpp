@@ -61,7 +61,8 @@ public:
 
     /// Any thread.
     void post(Message& message) { mailbox_.post(message); }
-    /// Any thread: run() returns after its turn.
+    /// Any thread: run() returns after its turn. The loop must outlive the call, so whoever stops a thread's
+    /// loop joins the thread before the loop dies.
     void stop();
 
 private:

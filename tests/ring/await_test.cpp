@@ -142,8 +142,9 @@ ring::Task<void> ask_other_thread(ring::Loop& here, ring::Loop& there, std::thre
 TEST_CASE("a call runs on the other thread and its value comes back to this one") {
     auto here = make_loop();
     std::atomic<ring::Loop*> other = nullptr;
+    std::unique_ptr<ring::Loop> there; // outlives the thread: stop() uses it to its end
     std::thread thread([&] {
-        auto there = make_loop();
+        there = make_loop();
         other = there.get();
         there->run();
     });

@@ -275,6 +275,7 @@ Bench::~Bench() {
     lun.reset();
     (void)run(nexus->log_out());
     nexus.reset();
+    turn(); // what it still had to tell
     CHECK(target.violations() == std::vector<std::string>());
 }
 

@@ -5,7 +5,7 @@
 build_packages=(g++ cmake ninja-build pkg-config liburing-dev libisal-dev libssl-dev libfmt-dev
   nlohmann-json3-dev libexpected-dev)
 demo_packages=("${build_packages[@]}" tgt libnbd-bin qemu-utils procps)
-check_packages=("${demo_packages[@]}" git clang clang-format clang-tidy binutils python3 catch2 libiscsi-dev
+check_packages=("${demo_packages[@]}" git clang clang-format clang-tidy binutils python3 catch2 libclang-rt-14-dev libiscsi-dev
   libiscsi-bin istgt fio e2fsprogs util-linux mount)
 
 missing_packages() { # package...
