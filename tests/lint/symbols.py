@@ -49,7 +49,7 @@ def check_object(path):
 
 
 def check():
-    objects = sys.argv[1:]
+    objects = [path for path in sys.argv[1:] if path.endswith(".o")]  # and no precompiled header
     if len(objects) < 2:
         return ["no object files were given"]
     return [line for path in objects for line in check_object(path)]
