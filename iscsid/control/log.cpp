@@ -35,17 +35,22 @@ bool enabled(Level level) {
     return level <= state().most;
 }
 
-void write(Level level, std::string_view line) {
+void write(Level level, std::string_view text) {
     if (!enabled(level)) {
         return;
     }
-    std::string safe = base::printable(line, line_bytes_max);
-    if (state().sink == Sink::standard_error) {
-        std::fprintf(stderr, "iscsid: %s\n", safe.c_str());
-        return;
+    for (std::string_view line : base::split(text, '\n')) {
+        if (line.empty()) {
+            continue;
+        }
+        std::string safe = base::printable(line, line_bytes_max);
+        if (state().sink == Sink::standard_error) {
+            std::fprintf(stderr, "iscsid: %s\n", safe.c_str());
+            continue;
+        }
+        constexpr std::array priorities{LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_DEBUG};
+        ::syslog(priorities[static_cast<std::size_t>(level)], "%s", safe.c_str());
     }
-    constexpr std::array priorities{LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_DEBUG};
-    ::syslog(priorities[static_cast<std::size_t>(level)], "%s", safe.c_str());
 }
 
 } // namespace iscsi::control::log

@@ -1,5 +1,6 @@
-// The daemon's log: to standard error in the foreground, else to syslog. One line an event, printable text
-// only, never a secret. Control's thread (and start-up); shards tell control instead of logging.
+// The daemon's log: to standard error in the foreground, else to syslog. One line an event where one is
+// enough, printable text only, never a secret. Control's thread (and start-up); shards tell control instead
+// of logging.
 #pragma once
 
 #include <fmt/format.h>
@@ -16,7 +17,8 @@ enum class Sink { standard_error, syslog };
 void open(Sink sink, int debug_level);
 
 bool enabled(Level level);
-void write(Level level, std::string_view line);
+/// `text` may have several lines; each is logged as one.
+void write(Level level, std::string_view text);
 
 template <class... Args>
 void error(fmt::format_string<Args...> format, Args&&... args) {

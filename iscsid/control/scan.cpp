@@ -17,7 +17,9 @@ namespace limits = base::limits;
 
 constexpr std::uint16_t inquiry_bytes_first = 36;
 constexpr std::uint16_t page_bytes = 4096;
-constexpr std::uint32_t report_luns_bytes_first = 16 * 1024;
+/// istgt never answers when this is more than our MaxRecvDataSegmentLength, which is seldom below its
+/// default.
+constexpr std::uint32_t report_luns_bytes_first = 4096;
 constexpr std::uint8_t spc3 = 5;
 
 /// A page of VPD data and what it adds to the facts.
