@@ -180,7 +180,7 @@ ring::Task<void> IpcServer::answer(Client& client, std::uint64_t id, ipc::Reques
     send(client, ipc::encode(id, reply));
 }
 
-void IpcServer::send(Client& client, std::string line) {
+void IpcServer::send(Client& client, const std::string& line) {
     if (client.unsent.size() > base::limits::ipc_line_bytes_max) {
         give_up(client); // asks and does not read
     }

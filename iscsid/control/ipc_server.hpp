@@ -45,7 +45,7 @@ private:
     ring::Task<void> read_requests(Client& client);
     bool take_lines(Client& client);
     ring::Task<void> answer(Client& client, std::uint64_t id, ipc::Request request);
-    void send(Client& client, std::string line);
+    void send(Client& client, const std::string& line);
     void give_up(Client& client);
     ring::Task<void> write(Client& client);
 

@@ -122,14 +122,13 @@ ring::Task<base::Result<void>> Daemon::check_unit(ManagedSession& session, Serve
         co_return base::Result<void>();
     }
     std::string found = now ? scsi::identity(*now) : now.error().message();
-    base::Error error;
-    error.code = base::Errc::fatal_login;
-    error.detail = fmt::format("LUN {}: was {}, is now {}; no I/O is sent to it", scsi::describe_lun(lun),
-                               scsi::identity(served.facts), found);
+    auto another = base::fail(base::Errc::fatal_login,
+                              fmt::format("LUN {}: was {}, is now {}; no I/O is sent to it",
+                                          scsi::describe_lun(lun), scsi::identity(served.facts), found));
     if (!session.overdue) {
-        co_return base::fail(std::move(error));
+        co_return another;
     }
-    log::error("session {}: {}", session.sid, error.detail);
+    log::error("session {}: {}", session.sid, another.value().detail);
     co_await bar(session, served);
     co_return base::Result<void>();
 }

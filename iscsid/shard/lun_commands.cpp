@@ -13,7 +13,7 @@ namespace {
 namespace limits = base::limits;
 
 /// What zeroes are written from where the target has no WRITE SAME.
-constexpr std::size_t zeroes_bytes = 256 * 1024;
+constexpr std::size_t zeroes_bytes = std::size_t{256} * 1024;
 alignas(4096) const std::array<std::byte, zeroes_bytes> zeroes{};
 
 /// WRITE SAME without a limit from the target: as many blocks as its (10) form can say, as Linux does.
