@@ -8,6 +8,7 @@
 
 #include "base/bytes.hpp"
 #include "base/result.hpp"
+#include "ring/task.hpp"
 
 #include <cstdint>
 #include <functional>
@@ -96,7 +97,9 @@ struct QueueContext {
 
 /// Control's half of a block device: /dev/ublkbN, /dev/nbdN, or a socket that NBD clients connect to. Order:
 /// make_queue() on the shard, start(), ..., remove(), then BlockQueue::close(). Destroying it without
-/// remove() leaves behind what can outlive the daemon (kernel devices), and only that.
+/// remove() leaves behind what can outlive the daemon (kernel devices), and only that. The procedures run on
+/// control's loop and wait without blocking it: the kernel answers some of them only after the queue has
+/// served I/O.
 class BlockDevice {
 public:
     BlockDevice() = default;
@@ -115,14 +118,17 @@ public:
 
     /// The half that serves requests. Once, on the shard's thread.
     virtual base::Result<std::unique_ptr<BlockQueue>> make_queue(const QueueContext& context) = 0;
-    /// Shows the device to its users. May block until the queue has served reads (the kernel reads the
-    /// partition table), so never on the shard's thread.
-    virtual base::Result<void> start() = 0;
-    /// Tells the kernel of a new size; BlockQueue::resize is called beside it.
-    virtual base::Result<void> resize(const Attributes& attributes) = 0;
-    /// Takes the device away from its users, links first. The queue serves what is in progress meanwhile.
-    /// Errors: busy when the kernel refuses because it is open.
-    virtual base::Result<void> remove() = 0;
+    /// Shows the device to its users, or gives it back to them after a restart of the daemon. When it is
+    /// done, links() are there.
+    virtual ring::Task<base::Result<void>> start() = 0;
+    /// Tells the kernel of a new size; BlockQueue::resize is called beside it. Only while the path is up: the
+    /// kernel may wait for the I/O in progress. Errors: not_supported by this kernel.
+    virtual ring::Task<base::Result<void>> resize(Attributes attributes) = 0;
+    /// Takes the device away from its users and waits until node and links are gone. The queue serves what is
+    /// in progress meanwhile. Who uses it is not asked.
+    virtual ring::Task<base::Result<void>> remove() = 0;
+    /// True when the kernel keeps the device, and its users wait, while no daemon serves it.
+    virtual bool outlives_daemon() const = 0;
 };
 
 } // namespace iscsi::block

@@ -16,7 +16,6 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <system_error>
-#include <tuple>
 #include <unistd.h>
 #include <utility>
 
@@ -153,7 +152,7 @@ base::Result<void> NbdExport::listen(const std::string& hidden_name) {
 }
 
 NbdExport::~NbdExport() {
-    std::ignore = remove();
+    take_names_back();
     if (listener_ >= 0) {
         ::close(listener_);
     }
@@ -169,7 +168,11 @@ base::Result<std::unique_ptr<BlockQueue>> NbdExport::make_queue(const QueueConte
                                       NbdExportInfo{export_name_, std::move(description), attributes_});
 }
 
-base::Result<void> NbdExport::start() {
+ring::Task<base::Result<void>> NbdExport::start() {
+    co_return put_names();
+}
+
+base::Result<void> NbdExport::put_names() {
     struct stat present {};
     if (::fstatat(directory_, name_.c_str(), &present, AT_SYMLINK_NOFOLLOW) == 0 &&
         !S_ISSOCK(present.st_mode)) {
@@ -206,12 +209,17 @@ base::Result<void> NbdExport::put_link() {
     return {};
 }
 
-base::Result<void> NbdExport::resize(const Attributes& attributes) {
+ring::Task<base::Result<void>> NbdExport::resize(Attributes attributes) {
     attributes_ = attributes;
-    return {};
+    co_return base::Result<void>();
 }
 
-base::Result<void> NbdExport::remove() {
+ring::Task<base::Result<void>> NbdExport::remove() {
+    take_names_back();
+    co_return base::Result<void>();
+}
+
+void NbdExport::take_names_back() {
     for (const std::string& link : std::exchange(links_, {})) {
         if (points_to(link, path_)) {
             ::unlink(link.c_str());
@@ -221,7 +229,6 @@ base::Result<void> NbdExport::remove() {
         ::unlinkat(directory_, bound_name_.c_str(), 0);
     }
     bound_name_.clear();
-    return {};
 }
 
 bool NbdExport::owns_name() const {

@@ -34,14 +34,17 @@ public:
     const std::vector<std::string>& links() const override { return links_; }
 
     base::Result<std::unique_ptr<BlockQueue>> make_queue(const QueueContext& context) override;
-    base::Result<void> start() override;
-    base::Result<void> resize(const Attributes& attributes) override;
-    base::Result<void> remove() override;
+    ring::Task<base::Result<void>> start() override;
+    ring::Task<base::Result<void>> resize(Attributes attributes) override;
+    ring::Task<base::Result<void>> remove() override;
+    bool outlives_daemon() const override { return false; }
 
 private:
     NbdExport() = default;
     base::Result<void> listen(const std::string& hidden_name);
+    base::Result<void> put_names();
     base::Result<void> put_link();
+    void take_names_back();
     /// The socket's name still means the socket that was bound, not a later one.
     bool owns_name() const;
 

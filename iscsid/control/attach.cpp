@@ -122,7 +122,7 @@ ring::Task<base::Result<void>> Daemon::attach(ManagedSession& session, const scs
     if (!made) {
         co_return made;
     }
-    auto started = served->device->start();
+    auto started = co_await served->device->start();
     if (!started) {
         co_await detach(session, *served);
         co_return started;
@@ -170,14 +170,16 @@ ring::Task<void> Daemon::update(ManagedSession& session, ServedLun& served, cons
     }
     log::info("session {} LUN {}: {} blocks, were {}", session.sid, scsi::describe_lun(facts.lun),
               facts.blocks.value(), before.value());
-    if (auto resized = served.device->resize(attributes); !resized) {
+    auto resized = co_await served.device->resize(attributes);
+    if (!resized) {
         log::error("session {} LUN {}: {}", session.sid, scsi::describe_lun(facts.lun),
                    resized.error().message());
     }
 }
 
 ring::Task<void> Daemon::detach(ManagedSession& session, ServedLun& served) {
-    if (auto removed = served.device->remove(); !removed) {
+    auto removed = co_await served.device->remove();
+    if (!removed) {
         log::error("session {} LUN {}: {}", session.sid, scsi::describe_lun(served.facts.lun),
                    removed.error().message());
     }

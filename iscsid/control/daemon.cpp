@@ -11,7 +11,9 @@ namespace iscsi::control {
 
 base::Result<std::unique_ptr<Daemon>> Daemon::create(DaemonConfig config) {
     std::unique_ptr<Daemon> daemon(new Daemon(std::move(config)));
-    auto loop = ring::Loop::create();
+    // Wide, for the control commands of ublk devices.
+    constexpr unsigned entries = 256;
+    auto loop = ring::Loop::create(entries, ring::Ring::SqeSize::wide);
     if (!loop) {
         return base::fail(std::move(loop.error()));
     }

@@ -1,10 +1,10 @@
 #include "control/resolve.hpp"
 
+#include "ring/aside.hpp"
+
 #include <cstring>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <system_error>
-#include <thread>
 #include <utility>
 
 namespace iscsi::control {
@@ -41,43 +41,6 @@ base::Result<Endpoints> look_up(const std::string& host, std::uint16_t port, int
     return endpoints;
 }
 
-/// A look-up on its own thread; the message that comes back resumes the waiter.
-class LookUp final : public ring::Message {
-public:
-    LookUp(ring::Loop& loop, const std::string& host, std::uint16_t port)
-        : loop_(loop), host_(host), port_(port) {}
-
-    bool await_ready() const { return false; }
-    /// False: nothing to wait for, there is no thread to be had.
-    bool await_suspend(std::coroutine_handle<> waiter) {
-        waiter_ = waiter;
-        try {
-            thread_ = std::thread([this] {
-                result_ = look_up(host_, port_, 0);
-                loop_.post(*this);
-            });
-        } catch (const std::system_error& error) {
-            result_ = base::fail(base::Errc::internal, error.what());
-            return false;
-        }
-        return true;
-    }
-    base::Result<Endpoints> await_resume() { return std::move(result_); }
-
-private:
-    void deliver() override {
-        thread_.join();
-        waiter_.resume();
-    }
-
-    ring::Loop& loop_;
-    const std::string& host_;
-    std::uint16_t port_;
-    std::thread thread_;
-    std::coroutine_handle<> waiter_;
-    base::Result<Endpoints> result_;
-};
-
 } // namespace
 
 ring::Task<base::Result<Endpoints>> resolve(ring::Loop& loop, std::string host, std::uint16_t port) {
@@ -85,7 +48,8 @@ ring::Task<base::Result<Endpoints>> resolve(ring::Loop& loop, std::string host, 
     if (numeric) {
         co_return numeric;
     }
-    LookUp looking(loop, host, port);
+    auto work = [&] { return look_up(host, port, 0); };
+    ring::Aside looking(loop, work);
     auto found = co_await looking;
     co_return found;
 }

@@ -12,8 +12,8 @@ base::TimePoint monotonic_now() {
     return base::TimePoint(std::chrono::seconds(ts.tv_sec) + std::chrono::nanoseconds(ts.tv_nsec));
 }
 
-base::Result<std::unique_ptr<Loop>> Loop::create(unsigned entries) {
-    auto ring = Ring::create(entries);
+base::Result<std::unique_ptr<Loop>> Loop::create(unsigned entries, Ring::SqeSize sqe_size) {
+    auto ring = Ring::create(entries, sqe_size);
     if (!ring) {
         return base::fail(std::move(ring.error()));
     }

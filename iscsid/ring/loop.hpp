@@ -36,7 +36,8 @@ private:
 class Loop {
 public:
     /// Must be called on the thread that will run the loop.
-    static base::Result<std::unique_ptr<Loop>> create(unsigned entries = 1024);
+    static base::Result<std::unique_ptr<Loop>> create(unsigned entries = 1024,
+                                                      Ring::SqeSize sqe_size = Ring::SqeSize::plain);
 
     Loop(const Loop&) = delete;
     Loop& operator=(const Loop&) = delete;

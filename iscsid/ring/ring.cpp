@@ -19,12 +19,14 @@ constexpr std::array<unsigned, 3> flag_choices{
 
 } // namespace
 
-base::Result<Ring> Ring::create(unsigned entries) {
+base::Result<Ring> Ring::create(unsigned entries, SqeSize sqe_size) {
+    const bool wide = sqe_size == SqeSize::wide;
     Ring ring;
+    ring.sqe_bytes_ = wide ? 2 * sizeof(io_uring_sqe) : sizeof(io_uring_sqe);
     int rc = -EINVAL;
     for (unsigned flags : flag_choices) {
         io_uring_params params{};
-        params.flags = flags;
+        params.flags = flags | (wide ? IORING_SETUP_SQE128 : 0U);
         params.cq_entries = entries * 4;
         rc = io_uring_queue_init_params(entries, &ring.ring_, &params);
         if (rc == 0) {
@@ -37,7 +39,8 @@ base::Result<Ring> Ring::create(unsigned entries) {
 }
 
 Ring::Ring(Ring&& other) noexcept
-    : ring_(other.ring_), live_(std::exchange(other.live_, false)), deferred_(other.deferred_) {}
+    : ring_(other.ring_), live_(std::exchange(other.live_, false)), sqe_bytes_(other.sqe_bytes_),
+      deferred_(other.deferred_) {}
 
 Ring::~Ring() {
     if (live_) {
@@ -59,7 +62,7 @@ io_uring_sqe* Ring::sqe(Op& op) {
     base::check(!op.pending_, "an Op is submitted once at a time");
     io_uring_sqe* sqe = raw_sqe();
     // liburing 2.3's prep functions leave user_data alone, so it can be set before them.
-    std::memset(sqe, 0, sizeof *sqe);
+    std::memset(static_cast<void*>(sqe), 0, sqe_bytes_);
     io_uring_sqe_set_data(sqe, &op);
     op.pending_ = true;
     return sqe;

@@ -13,9 +13,14 @@ namespace iscsi::ring {
 
 class Ring {
 public:
+    enum class SqeSize : std::uint8_t {
+        plain,
+        wide, ///< 128 bytes: for commands of drivers that need more room than 16 bytes (ublk's control)
+    };
+
     /// Makes a ring with `entries` submission slots. Asks for SINGLE_ISSUER and DEFER_TASKRUN (Linux 6.1) and
     /// takes what older kernels give. Errors: Errc::internal with the errno's text.
-    static base::Result<Ring> create(unsigned entries);
+    static base::Result<Ring> create(unsigned entries, SqeSize sqe_size = SqeSize::plain);
 
     Ring(Ring&& other) noexcept;
     Ring& operator=(Ring&&) = delete;
@@ -40,6 +45,7 @@ private:
     static constexpr unsigned batch_size = 256;
     io_uring ring_{};
     bool live_ = false;
+    std::size_t sqe_bytes_ = sizeof(io_uring_sqe);
     bool deferred_ = false; ///< completions are made only in enter (DEFER_TASKRUN)
 };
 

@@ -1,5 +1,6 @@
 #include "block/nbd_export.hpp"
 
+#include "support/run_task.hpp"
 #include "support/temporary_directory.hpp"
 
 #include <catch2/catch.hpp>
@@ -70,7 +71,7 @@ TEST_CASE("a started export is a private socket and a link to it, and both go aw
         auto device = make(where);
         CHECK(!fs::exists(device->path()));
         CHECK(device->links().empty());
-        REQUIRE(device->start());
+        REQUIRE(test::result_of(device->start()));
         CHECK(device->path() == where.socket_dir + "/" + device->name());
         CHECK(device->uri() == "nbd+unix:///?socket=" + device->path());
         CHECK(mode_of(device->path()) == 0600);
@@ -93,28 +94,28 @@ TEST_CASE("an export that was never started leaves nothing behind") {
 TEST_CASE("remove takes the names away and may be called again") {
     test::TemporaryDirectory root;
     auto device = make(place(root));
-    REQUIRE(device->start());
-    CHECK(device->remove());
+    REQUIRE(test::result_of(device->start()));
+    CHECK(test::result_of(device->remove()));
     CHECK(entries(place(root).socket_dir) == 0);
     CHECK(entries(place(root).by_path_dir) == 0);
-    CHECK(device->remove());
+    CHECK(test::result_of(device->remove()));
 }
 
 TEST_CASE("what a crashed daemon left behind is replaced, what is not ours to replace is kept") {
     test::TemporaryDirectory root;
     const NbdExport::Place where = place(root);
     auto dead = make(where);
-    REQUIRE(dead->start());
+    REQUIRE(test::result_of(dead->start()));
     auto live = make(where);
-    REQUIRE(live->start());
+    REQUIRE(test::result_of(live->start()));
     dead.reset();
     CHECK(can_connect(live->path()));
-    REQUIRE(live->remove());
+    REQUIRE(test::result_of(live->remove()));
 
     SECTION("a file in the socket's place") {
         std::ofstream(live->path()) << "precious";
         auto device = make(where);
-        CHECK(device->start().error().code == base::Errc::busy);
+        CHECK(test::result_of(device->start()).error().code == base::Errc::busy);
         CHECK(fs::is_regular_file(live->path()));
     }
     SECTION("a file in the link's place") {
@@ -122,7 +123,7 @@ TEST_CASE("what a crashed daemon left behind is replaced, what is not ours to re
             where.by_path_dir + "/ip-192.0.2.7:3260-iscsi-iqn.2003-01.org.example:disk-lun-1";
         std::ofstream(link) << "precious";
         auto device = make(where);
-        CHECK(device->start().error().code == base::Errc::busy);
+        CHECK(test::result_of(device->start()).error().code == base::Errc::busy);
         CHECK(fs::is_regular_file(link));
         device.reset();
         CHECK(fs::is_regular_file(link));
@@ -130,7 +131,7 @@ TEST_CASE("what a crashed daemon left behind is replaced, what is not ours to re
     }
     SECTION("a link that now leads elsewhere") {
         auto device = make(where);
-        REQUIRE(device->start());
+        REQUIRE(test::result_of(device->start()));
         const std::string link = device->links()[0];
         fs::remove(link);
         fs::create_symlink("/dev/null", link);
@@ -143,7 +144,7 @@ TEST_CASE("a long target name still gives a socket that can be connected to, and
     test::TemporaryDirectory root;
     const DeviceIdentity who = identity("iqn.2003-01.org.example:" + std::string(150, 'x'));
     auto device = make(place(root), who);
-    REQUIRE(device->start());
+    REQUIRE(test::result_of(device->start()));
     CHECK(device->path().size() == 107);
     CHECK(can_connect(device->path()));
     CHECK(device->links()[0] == place(root).by_path_dir + "/" + block::by_path_name(who).value());
@@ -151,7 +152,7 @@ TEST_CASE("a long target name still gives a socket that can be connected to, and
     DeviceIdentity longest = identity(std::string(223, 'x'));
     longest.address = "2001:db8:1111:2222:3333:4444:5555:6666%interface";
     auto other = make(place(root), longest);
-    REQUIRE(other->start());
+    REQUIRE(test::result_of(other->start()));
     CHECK(other->links()[0].size() == place(root).by_path_dir.size() + 1 + 255);
 }
 
@@ -159,7 +160,7 @@ TEST_CASE("a directory deeper than a socket address is long does not keep the so
     test::TemporaryDirectory root;
     const NbdExport::Place where{root.path() + "/" + std::string(120, 'd'), root.path() + "/by-path"};
     auto device = make(where);
-    REQUIRE(device->start());
+    REQUIRE(test::result_of(device->start()));
     CHECK(fs::is_socket(device->path()));
     device.reset();
     CHECK(entries(where.socket_dir) == 0);

@@ -7,6 +7,7 @@
 #include "nbd_bench.hpp"
 #include "ring/loop.hpp"
 #include "support/memory_block.hpp"
+#include "support/run_task.hpp"
 #include "support/temporary_directory.hpp"
 
 #include <array>
@@ -83,7 +84,7 @@ public:
         thread_ = std::thread([this, &started] { serve(started); });
         loop_ = loop.get();
         REQUIRE(loop_ != nullptr);
-        REQUIRE(device->start());
+        REQUIRE(test::result_of(device->start()));
     }
     ~Server() {
         loop_->stop();
