@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 #include <getopt.h>
 #include <grp.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -201,14 +202,19 @@ base::Result<void> PidFile::create(const std::string& path) {
 }
 
 PidFile::~PidFile() {
+    remove();
+}
+
+void PidFile::remove() {
     if (fd_ >= 0) {
         ::unlink(path_.c_str());
-        ::close(fd_);
+        ::close(std::exchange(fd_, -1));
     }
 }
 
 base::Result<void> make_directories(const records::Paths& paths) {
-    for (const std::string& directory : {paths.run_dir(), paths.luns_dir(), paths.by_path_dir()}) {
+    for (const std::string& directory :
+         {paths.run_dir(), paths.luns_dir(), paths.by_path_dir(), paths.sessions_dir()}) {
         for (std::size_t slash = directory.find('/', 1);; slash = directory.find('/', slash + 1)) {
             std::string part = directory.substr(0, slash);
             mode_t mode = part.size() >= paths.run_dir().size() ? 0700 : 0755;
@@ -229,6 +235,8 @@ void set_limits() {
         descriptors.rlim_cur = descriptors.rlim_max;
         ::setrlimit(RLIMIT_NOFILE, &descriptors);
     }
+    rlimit no_core{0, 0};
+    ::setrlimit(RLIMIT_CORE, &no_core);
     ::prctl(PR_SET_DUMPABLE, 0);
     ::umask(0077);
 }
@@ -239,6 +247,11 @@ base::Result<void> become(const Options& options) {
     }
     if (options.uid && ::setuid(*options.uid) != 0) {
         return call_failed("-u");
+    }
+    rlimit locked{};
+    bool bounded = ::getrlimit(RLIMIT_MEMLOCK, &locked) != 0 || locked.rlim_cur != RLIM_INFINITY;
+    if (options.uid && bounded) {
+        ::munlockall(); // it held by a right that is gone; now each mmap() could fail for it
     }
     return {};
 }

@@ -1,12 +1,15 @@
-// The process around the daemon: options, the background, the pid file, signals. Start-up only, one thread.
+// The process around the daemon: options, the background, the pid file, signals, its memory. Start-up only,
+// one thread; except run_program().
 #pragma once
 
 #include "base/result.hpp"
 #include "records/store.hpp"
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <sys/types.h>
+#include <vector>
 
 namespace iscsi::process {
 
@@ -59,6 +62,8 @@ public:
     ~PidFile();
     /// Errors: Errc::busy when another daemon holds it.
     base::Result<void> create(const std::string& path);
+    /// Removes the file now, for a process that ends without destructors.
+    void remove();
 
 private:
     std::string path_;
@@ -68,8 +73,23 @@ private:
 /// Directories of mode 0700 that the daemon needs.
 base::Result<void> make_directories(const records::Paths& paths);
 
-/// More descriptors, no core dump of secrets.
+/// More descriptors, no core dump of secrets (nor onto a disk that this process serves).
 void set_limits();
+
+/// Memory for a process that the kernel's own writing to disk waits for: it must never wait for that in its
+/// turn, nor be killed to make room. Locks what is mapped now and what is touched later, says to the kernel
+/// that this is an I/O flusher, takes it off the OOM killer's list, and keeps freed memory. None of it is
+/// inherited by a fork that does not ask for it again: call it in the daemon's process, before the first
+/// thread (threads inherit) and before rights are given up. What the kernel refuses is a warning, one line
+/// each; the daemon then works, with less safety.
+std::vector<std::string> protect_memory();
+
+/// Runs a program to its end, without what protect_memory() gave to this process: standard streams are
+/// /dev/null, the environment is a plain PATH. `argv[0]` is an absolute path, or looked for in /usr/sbin,
+/// /usr/bin, /sbin and /bin. Blocks the calling thread; any thread; copies no memory of this process. Gives
+/// the exit status, 128 + the number for the end by a signal. Errors: not_found, request_timed_out (the
+/// program was killed), internal.
+base::Result<int> run_program(const std::vector<std::string>& argv, std::chrono::milliseconds time_max);
 
 base::Result<void> become(const Options& options);
 

@@ -3,10 +3,31 @@
 #include "base/check.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
+#include <cerrno>
 #include <sys/mman.h>
 
 namespace iscsi::block {
+namespace {
+
+#ifndef MADV_POPULATE_WRITE
+constexpr int MADV_POPULATE_WRITE = 23; // linux/mman.h since 5.14
+#endif
+
+/// A write to each page that changes nothing, whoever else may be writing there: blocks may be claimed, and
+/// the kernel receiving into them. (An addition of zero would do, were compilers not clever enough to make a
+/// read of it.)
+void touch_pages(base::MutableBytes arena) {
+    for (std::size_t at = 0; at < arena.size(); at += BufferPool::block_bytes_min) {
+        std::atomic_ref byte(reinterpret_cast<unsigned char&>(arena[at]));
+        unsigned char value = byte.load(std::memory_order_relaxed);
+        while (!byte.compare_exchange_weak(value, value, std::memory_order_relaxed)) {
+        }
+    }
+}
+
+} // namespace
 
 base::Result<std::unique_ptr<BufferPool>> BufferPool::create(std::size_t bytes) {
     base::check(bytes >= block_bytes_min && bytes % block_bytes_min == 0, "a pool is whole pages");
@@ -81,6 +102,18 @@ base::MutableBytes BufferPool::claim(std::size_t bytes, Waiter& waiter) {
         last_ = &waiter;
     }
     return {};
+}
+
+bool BufferPool::populate() {
+    int result = 0;
+    do {
+        result = ::madvise(arena_.data(), arena_.size(), MADV_POPULATE_WRITE);
+    } while (result != 0 && errno == EINTR);
+    if (result != 0 && errno == EINVAL) {
+        touch_pages(arena_); // a kernel before 5.14
+        return true;
+    }
+    return result == 0;
 }
 
 void BufferPool::forget(Waiter& waiter) {

@@ -60,6 +60,11 @@ public:
     /// Takes `waiter` out of the line, if it is in it.
     void forget(Waiter& waiter);
 
+    /// Makes the kernel give memory for the whole pool now, so that no I/O has to wait for that (or, when the
+    /// memory is short, for I/O that waits for this pool). What the blocks hold stays. False when the kernel
+    /// does not have that much. Blocks for some milliseconds; once is enough while memory is locked.
+    bool populate();
+
     /// Gives back exactly what a claim gave. Tells the first in line.
     void release(base::MutableBytes bytes);
 
