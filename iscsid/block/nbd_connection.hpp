@@ -62,7 +62,12 @@ public:
     /// The connection that `request` belongs to; it must come from an NbdConnection.
     static NbdConnection& of(Request& request);
 
-    /// The client has said goodbye and got everything it was owed: close the socket.
+    /// What requests are checked against from now on, the one that is arriving excepted.
+    void update(const Attributes& attributes) { attributes_ = attributes; }
+
+    /// The client has said goodbye.
+    bool leaving() const { return phase_ == Phase::leaving; }
+    /// It has got everything it was owed, too: close the socket.
     bool finished() const;
     /// Nothing is at the handler and no socket is served: may be opened again or destroyed.
     bool idle() const { return phase_ == Phase::closed && at_handler_ == 0; }

@@ -1,0 +1,81 @@
+// A logical unit shown as /dev/nbdN: control's half. The kernel keeps the device, and what is asked of it,
+// while no daemon serves it; it is found again by its backend identifier, made from the cookie. A socket that
+// dies under a live daemon is replaced. What blocks runs on helper threads. Control's thread, but for
+// make_queue(). Source: Linux 6.1 and 6.12, drivers/block/nbd.c.
+#pragma once
+
+#include "block/block.hpp"
+#include "block/kernel_device.hpp"
+#include "block/nbd_kernel_queue.hpp"
+#include "ring/await.hpp"
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace iscsi::block {
+
+class NbdDevice final : public BlockDevice {
+public:
+    using Made = base::Result<std::unique_ptr<BlockDevice>>;
+
+    /// A new device; start() picks its name. Errors: not_supported (blocks that are longer than a page).
+    static ring::Task<Made> create(ring::Loop& loop, KernelDeviceRequest request);
+    /// The device that a daemon before this one made with `request.cookie`. Errors: not_found.
+    static ring::Task<Made> take_back(ring::Loop& loop, KernelDeviceRequest request);
+
+    ~NbdDevice() override;
+
+    /// Of a new device: empty until it was started.
+    const std::string& name() const override { return name_; }
+    const std::string& path() const override { return path_; }
+    const std::string& uri() const override { return uri_; }
+    const std::vector<std::string>& links() const override { return links_; }
+    base::Result<std::unique_ptr<BlockQueue>> make_queue(const QueueContext& context) override;
+    ring::Task<base::Result<void>> start() override;
+    ring::Task<base::Result<void>> resize(Attributes attributes) override;
+    ring::Task<base::Result<void>> remove() override;
+    bool outlives_daemon() const override { return true; }
+
+    /// Called, on control's thread, when the device is gone without remove() (somebody else has disconnected
+    /// it) or can no longer be served.
+    void set_on_lost(std::function<void(const base::Error&)> on_lost) { on_lost_ = std::move(on_lost); }
+    bool is_lost() const { return lost_; }
+
+private:
+    NbdDevice(ring::Loop& loop, KernelDeviceRequest request);
+    base::Result<void> connect();
+    base::Result<void> connect_one(std::uint32_t index);
+    base::Result<void> reconnect();
+    base::Result<void> offer_socket(class NbdNetlink& netlink);
+    base::Result<void> disconnect();
+    UdevProperties properties() const;
+    void set_index(std::uint32_t index);
+    void on_link_dead();
+    void on_mended();
+
+    ring::Loop& loop_;
+    KernelDeviceRequest request_;
+    std::string backend_;
+    std::optional<std::uint32_t> index_;
+    std::string name_;
+    std::string path_;
+    std::string uri_;
+    std::vector<std::string> links_;
+    bool taken_back_ = false;
+    bool removing_ = false;
+    bool lost_ = false;
+    std::function<void(const base::Error&)> on_lost_;
+
+    std::shared_ptr<NbdLink> link_;
+    int our_end_ = -1; ///< of a new socket, until the queue has it
+    std::thread mender_;
+    bool mending_ = false;
+    base::Result<void> mended_;
+    ring::Event mended_event_;
+};
+
+} // namespace iscsi::block

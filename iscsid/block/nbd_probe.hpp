@@ -1,0 +1,16 @@
+// Whether the kernel's nbd driver can be used from here. Control's thread; what blocks runs on a helper's.
+#pragma once
+
+#include "base/result.hpp"
+#include "ring/loop.hpp"
+#include "ring/task.hpp"
+
+#include <string>
+
+namespace iscsi::block {
+
+/// Asks the driver for its devices and makes none. Gives words for the log. Errors: not_supported,
+/// access_denied, with the reason in words.
+ring::Task<base::Result<std::string>> probe_nbd(ring::Loop& loop);
+
+} // namespace iscsi::block
