@@ -1,17 +1,23 @@
-// What every message looks like on the socket: one description of a struct's members, walked by the writer
-// (the struct is const) and by the reader, so that the two cannot disagree; and the names of the messages.
-// Private to the codec. Templates only; any thread.
+// What every message looks like on the socket (see json.hpp), and the names of the messages. Private to the
+// codec. Templates only; any thread.
 #pragma once
 
+#include "ipc/json.hpp"
 #include "ipc/requests.hpp"
 
-#include <array>
 #include <concepts>
 #include <string_view>
 #include <type_traits>
 #include <utility>
 
 namespace iscsi::ipc {
+
+template <>
+inline constexpr auto last_of<ConnectionState> = ConnectionState::unknown;
+template <>
+inline constexpr auto last_of<SessionState> = SessionState::free;
+template <>
+inline constexpr auto last_of<InternalState> = InternalState::unknown;
 
 template <class T, class Plain>
 concept Of = std::same_as<std::remove_const_t<T>, Plain>;
@@ -170,15 +176,6 @@ void describe(F& member, T& reply) {
 }
 
 // ---- the names on the socket ----
-
-/// A record is {"kind":"node","values":{"node.name":"iqn...",...}}.
-inline constexpr std::array<std::pair<records::RecordKind, std::string_view>, 5> record_kinds{{
-    {records::RecordKind::node, "node"},
-    {records::RecordKind::send_targets, "send_targets"},
-    {records::RecordKind::isns, "isns"},
-    {records::RecordKind::iface, "iface"},
-    {records::RecordKind::daemon, "daemon"},
-}};
 
 template <class T>
 constexpr std::string_view name_of();

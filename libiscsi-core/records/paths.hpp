@@ -33,6 +33,8 @@ public:
     /// NBD export sockets, and their links by target, portal and LUN.
     std::string luns_dir() const { return run_dir() + "/luns"; }
     std::string by_path_dir() const { return run_dir() + "/by-path"; }
+    /// What the next daemon has to know of each session.
+    std::string sessions_dir() const { return run_dir() + "/sessions"; }
 
 private:
     std::string root_;

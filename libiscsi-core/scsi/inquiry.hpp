@@ -88,6 +88,8 @@ struct DeviceIdentification {
     std::optional<std::uint16_t> target_port_group;    ///< of the port that answered
     std::optional<std::uint16_t> relative_target_port; ///< of the port that answered
     std::string target_port_name;                      ///< SCSI name string of the port, "" if none
+
+    friend bool operator==(const DeviceIdentification&, const DeviceIdentification&) = default;
 };
 
 /// Page 83h. A designator that does not fit what its type promises is skipped; a page that ends inside one
@@ -105,6 +107,8 @@ struct BlockLimits {
     std::uint32_t unmap_granularity_blocks = 0;
     std::uint32_t unmap_alignment_blocks = 0; ///< first aligned LBA, below the granularity
     std::uint64_t max_write_same_blocks = 0;  ///< 0: no limit told
+
+    friend bool operator==(const BlockLimits&, const BlockLimits&) = default;
 };
 
 base::Result<BlockLimits> read_block_limits(base::Bytes data);

@@ -55,6 +55,8 @@ struct LunFacts {
     bool lbpws10 = false;
     bool rotational = true; ///< until page B1 says that it does not rotate
     std::uint8_t zoned = 0;
+
+    friend bool operator==(const LunFacts&, const LunFacts&) = default;
 };
 
 base::Result<void> apply_inquiry(LunFacts& facts, base::Bytes data);

@@ -1,0 +1,60 @@
+// What a daemon leaves behind of a session so that the next one finds it and its kernel devices again, and
+// its form in a file: one JSON object, {"v":1,"crc32c":"...","session":{...}}. Values and pure functions; any
+// thread.
+#pragma once
+
+#include "base/result.hpp"
+#include "base/time.hpp"
+#include "base/units.hpp"
+#include "block/kernel_device.hpp"
+#include "records/record.hpp"
+#include "scsi/lun_facts.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace iscsi::control {
+
+/// A unit that a block device shows.
+struct UnitState {
+    scsi::LunFacts facts; ///< a disk's, as the last scan found it
+    block::Backend backend = block::Backend::ublk;
+    std::uint64_t cookie = 0; ///< what the device is known by, see block::KernelDeviceRequest; never 0
+    std::uint32_t depth = 0;  ///< requests at a time that the device was made for; 0 = not told
+
+    friend bool operator==(const UnitState&, const UnitState&) = default;
+};
+
+struct SessionState {
+    std::uint32_t sid = 0; ///< from 1
+    records::Record node{records::RecordKind::node};
+    base::Isid isid;
+    std::string initiator_name; ///< as sent at login; empty before the first
+    /// CLOCK_BOOTTIME when the connection was lost, so that the replacement timeout counts on in the next
+    /// daemon; empty while the path is up.
+    std::optional<base::Duration> down_since;
+    bool logging_in = false; ///< the first login and scan were not done yet
+    std::vector<UnitState> units;
+
+    friend bool operator==(const SessionState&, const SessionState&) = default;
+};
+
+/// The version that state_text() writes and parse_state() reads. A change that an older daemon would
+/// misunderstand needs a new one.
+inline constexpr std::uint32_t state_version = 1;
+
+/// Whether parse_state() would take it: what it refuses is better not written. Errors: invalid.
+base::Result<void> check_state(const SessionState& state);
+
+/// One line with its newline. It holds the record's secrets.
+std::string state_text(const SessionState& state);
+
+/// The reverse; unknown keys of the record come back in alphabetical order. Errors: not_supported for a newer
+/// version, else invalid, for a text that is not exactly what state_text() wrote (cut, changed, not ours) or
+/// that holds what no session can have. The detail never holds a secret.
+base::Result<SessionState> parse_state(std::string_view text);
+
+} // namespace iscsi::control
