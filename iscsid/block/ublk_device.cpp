@@ -1,0 +1,337 @@
+#include "block/ublk_device.hpp"
+
+#include "base/check.hpp"
+#include "block/ublk_rules.hpp"
+#include "block/udev.hpp"
+#include "ring/await.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <fcntl.h>
+#include <filesystem>
+#include <fmt/format.h>
+#include <system_error>
+#include <unistd.h>
+#include <utility>
+
+namespace iscsi::block {
+namespace {
+
+constexpr const char* char_devices_dir = "/sys/class/ublk-char";
+constexpr std::string_view char_device_prefix = "ublkc";
+
+constexpr auto look_again = std::chrono::milliseconds(20);
+/// The node is made by the kernel; udev only where /dev is not devtmpfs.
+constexpr auto node_time_max = std::chrono::seconds(5);
+/// The kernel may notice a daemon's death only with its own timeout of a request, 30 s.
+constexpr auto recovery_time_max = std::chrono::seconds(60);
+/// Until the kernel has all tags; the reading of the partition table is not counted.
+constexpr auto fetch_time_max = std::chrono::seconds(10);
+
+constexpr std::uint64_t features_needed =
+    ublk::feature_user_recovery | ublk::feature_user_recovery_reissue | ublk::feature_user_copy;
+constexpr std::uint64_t features_welcome = ublk::feature_update_size | ublk::feature_quiesce;
+
+base::Errc kind_of(int error_number) {
+    switch (error_number) {
+    case EOPNOTSUPP:
+        return base::Errc::not_supported;
+    case EPERM:
+        return base::Errc::access_denied;
+    case EBUSY:
+        return base::Errc::busy;
+    case ENODEV:
+        return base::Errc::not_found;
+    case ENOMEM:
+        return base::Errc::no_memory;
+    default:
+        return base::Errc::internal;
+    }
+}
+
+base::Error failure_of(const char* command, int result) {
+    if (result == -EACCES && std::string_view(command) == "ADD_DEV") {
+        return {base::Errc::busy, "ublk: no more devices are allowed (ublks_max of the module ublk_drv)"};
+    }
+    return {kind_of(-result), fmt::format("ublk {}: {}", command, std::strerror(-result))};
+}
+
+ublk::DeviceInfo wanted_info(const KernelDeviceRequest& request, std::uint64_t features) {
+    ublk::DeviceInfo info;
+    info.queues = 1;
+    // One more than is used (a udev rule sees to that): while a tag lies idle at the kernel it notices at
+    // once that the daemon has died, and after 30 s otherwise (Linux 6.12).
+    info.queue_depth = static_cast<std::uint16_t>(std::min(request.depth + 1, ublk::queue_depth_max));
+    info.io_bytes_max = ublk::io_bytes_max;
+    info.features = features_needed | (features & features_welcome);
+    info.cookie = request.cookie;
+    return info;
+}
+
+std::vector<std::uint32_t> device_numbers() {
+    std::vector<std::uint32_t> numbers;
+    std::error_code error;
+    for (std::filesystem::directory_iterator at(char_devices_dir, error), end; !error && at != end;
+         at.increment(error)) {
+        const std::string name = at->path().filename().string();
+        std::uint32_t number = 0;
+        const char* digits = name.data() + std::min(char_device_prefix.size(), name.size());
+        const auto parsed = std::from_chars(digits, name.data() + name.size(), number);
+        if (name.starts_with(char_device_prefix) && parsed.ec == std::errc()) {
+            numbers.push_back(number);
+        }
+    }
+    return numbers;
+}
+
+} // namespace
+
+ring::Task<std::optional<ublk::DeviceInfo>> find_ublk_device(UblkControl& control, std::uint64_t cookie) {
+    const std::vector<std::uint32_t> numbers = device_numbers();
+    for (std::uint32_t number : numbers) {
+        ublk::DeviceInfo info;
+        const int result = co_await control.get_device_info(number, info);
+        if (result == 0 && info.cookie == cookie) {
+            co_return info;
+        }
+    }
+    co_return std::nullopt;
+}
+
+UblkDevice::UblkDevice(UblkControl& control, KernelDeviceRequest request, const ublk::DeviceInfo& info)
+    : control_(control), request_(std::move(request)), info_(info),
+      name_(fmt::format("ublkb{}", info.dev_id)), path_("/dev/" + name_) {}
+
+UblkDevice::~UblkDevice() {
+    if (fd_ >= 0) {
+        ::close(fd_);
+    }
+}
+
+ring::Task<UblkDevice::Made> UblkDevice::create(UblkControl& control, KernelDeviceRequest request) {
+    Added added = co_await add(control, std::move(request));
+    if (!added) {
+        co_return base::fail(std::move(added.error()));
+    }
+    co_return Made(std::move(*added));
+}
+
+ring::Task<UblkDevice::Added> UblkDevice::add(UblkControl& control, KernelDeviceRequest request) {
+    base::check(request.cookie != 0, "a device has a cookie");
+    std::uint64_t features = 0;
+    int result = co_await control.get_features(features);
+    if (result < 0) {
+        co_return base::fail(failure_of("GET_FEATURES", result));
+    }
+    ublk::DeviceInfo info = wanted_info(request, features);
+    const std::uint64_t wanted = info.features;
+    result = co_await control.add_device(info);
+    if (result < 0) {
+        co_return base::fail(failure_of("ADD_DEV", result));
+    }
+    std::unique_ptr<UblkDevice> device(new UblkDevice(control, std::move(request), info));
+    base::Result<void> prepared;
+    if ((info.features & wanted) == wanted) {
+        prepared = co_await device->prepare();
+    } else {
+        prepared =
+            base::fail(base::Errc::not_supported,
+                       fmt::format("ublk: asked for features {:#x}, got {:#x}", wanted, info.features));
+    }
+    if (!prepared) {
+        auto erased = co_await device->erase();
+        co_return base::fail(std::move(prepared.error()));
+    }
+    co_return Added(std::move(device));
+}
+
+ring::Task<base::Result<void>> UblkDevice::prepare() {
+    const ublk::Parameters parameters = ublk::parameters(request_.attributes);
+    const int result = co_await control_.set_parameters(info_.dev_id, parameters);
+    if (result < 0) {
+        co_return base::fail(failure("SET_PARAMS", result));
+    }
+    base::Result<void> opened = co_await open_node();
+    co_return opened;
+}
+
+ring::Task<base::Result<void>> UblkDevice::open_node() {
+    const std::string node = fmt::format("/dev/{}{}", char_device_prefix, info_.dev_id);
+    const base::TimePoint give_up_at = ring::monotonic_now() + node_time_max;
+    while (true) {
+        fd_ = ::open(node.c_str(), O_RDWR | O_CLOEXEC | O_NONBLOCK);
+        if (fd_ >= 0) {
+            co_return base::Result<void>();
+        }
+        const int error_number = errno;
+        const base::TimePoint now = ring::monotonic_now();
+        if (error_number != ENOENT || now >= give_up_at) {
+            co_return base::fail(kind_of(error_number),
+                                 fmt::format("open {}: {}", node, std::strerror(error_number)));
+        }
+        ring::Sleep pause(control_.loop(), now + look_again);
+        co_await pause;
+    }
+}
+
+ring::Task<UblkDevice::Made> UblkDevice::take_back(UblkControl& control, KernelDeviceRequest request) {
+    base::check(request.cookie != 0, "a device has a cookie");
+    const std::optional<ublk::DeviceInfo> found = co_await find_ublk_device(control, request.cookie);
+    if (!found) {
+        co_return base::fail(base::Errc::not_found, "no ublk device with this cookie");
+    }
+    std::unique_ptr<UblkDevice> device(new UblkDevice(control, std::move(request), *found));
+    if (found->state == ublk::State::dead) {
+        forget_udev_properties(device->name_);
+        auto erased = co_await device->erase();
+        co_return base::fail(base::Errc::not_found, device->name_ + " was not shown to anybody");
+    }
+    if (found->queues != 1 || (found->features & features_needed) != features_needed) {
+        co_return base::fail(base::Errc::not_supported, device->name_ + " is not a device of our making");
+    }
+    device->taken_back_ = true;
+    base::Result<void> ready = co_await device->recover();
+    if (ready) {
+        ready = co_await device->open_node();
+    }
+    if (!ready) {
+        co_return base::fail(std::move(ready.error()));
+    }
+    co_return Made(std::move(device));
+}
+
+ring::Task<base::Result<void>> UblkDevice::recover() {
+    const base::TimePoint give_up_at = ring::monotonic_now() + recovery_time_max;
+    while (true) {
+        const int result = co_await control_.start_user_recovery(info_.dev_id);
+        if (result == 0) {
+            co_return base::Result<void>();
+        }
+        if (result == -EINVAL) {
+            // Linux 6.12 says so when recovery was begun already, by a daemon that died before it had made
+            // the queue; the device is as it should be then.
+            ublk::DeviceInfo now_is;
+            const int asked = co_await control_.get_device_info(info_.dev_id, now_is);
+            if (asked == 0 && now_is.state == ublk::State::quiesced) {
+                co_return base::Result<void>();
+            }
+        }
+        const base::TimePoint now = ring::monotonic_now();
+        if (result != -EBUSY || now >= give_up_at) {
+            co_return base::fail(failure("START_USER_RECOVERY", result));
+        }
+        ring::Sleep pause(control_.loop(), now + look_again);
+        co_await pause;
+    }
+}
+
+base::Result<std::unique_ptr<BlockQueue>> UblkDevice::make_queue(const QueueContext& context) {
+    base::check(fd_ >= 0, "a device has one queue");
+    auto queue = UblkQueue::create(context, {std::exchange(fd_, -1), info_.queue_depth, shared_});
+    if (!queue) {
+        return base::fail(std::move(queue.error()));
+    }
+    return std::unique_ptr<BlockQueue>(std::move(*queue));
+}
+
+UdevProperties UblkDevice::properties() const {
+    UdevProperties all = request_.properties;
+    all.emplace_back("ISCSI_NR_REQUESTS", std::to_string(info_.queue_depth - 1));
+    return all;
+}
+
+ring::Task<base::Result<void>> UblkDevice::start() {
+    if (!taken_back_) {
+        if (auto written = write_udev_properties(name_, request_.cookie, properties()); !written) {
+            co_return base::fail(std::move(written.error()));
+        }
+    }
+    base::Result<void> begun = co_await begin();
+    if (!begun) {
+        if (!taken_back_) {
+            forget_udev_properties(name_);
+        }
+        co_return begun;
+    }
+    if (!taken_back_) {
+        // A udev that is late costs links, not the device.
+        base::Result<void> seen = co_await wait_for_udev(control_.loop(), name_, request_.cookie);
+    }
+    links_ = links_of(name_, request_.by_path_name);
+    co_return base::Result<void>();
+}
+
+ring::Task<base::Result<void>> UblkDevice::begin() {
+    const base::TimePoint give_up_at = ring::monotonic_now() + fetch_time_max;
+    int result = 0;
+    if (taken_back_) {
+        result = co_await control_.end_user_recovery(info_.dev_id, give_up_at);
+    } else {
+        result = co_await control_.start_device(info_.dev_id, give_up_at);
+    }
+    const int refused = shared_->refused.load(std::memory_order_acquire);
+    if (result < 0 && refused != 0) {
+        co_return base::fail(failure("FETCH_REQ", -refused));
+    }
+    if (result < 0) {
+        co_return base::fail(failure(taken_back_ ? "END_USER_RECOVERY" : "START_DEV", result));
+    }
+    begun_ = true;
+    co_return base::Result<void>();
+}
+
+ring::Task<base::Result<void>> UblkDevice::resize(Attributes attributes) {
+    if ((info_.features & ublk::feature_update_size) == 0) {
+        co_return base::fail(base::Errc::not_supported,
+                             name_ +
+                                 ": this kernel cannot change the size of a ublk device in use (Linux 6.16 "
+                                 "can); log out and in again to see the new size");
+    }
+    base::check(begun_, "a device is resized after its start");
+    const int result =
+        co_await control_.update_size(info_.dev_id, attributes.size_bytes / ublk::sector_bytes);
+    if (result < 0) {
+        co_return base::fail(failure("UPDATE_SIZE", result));
+    }
+    co_return base::Result<void>();
+}
+
+ring::Task<base::Result<void>> UblkDevice::remove() {
+    UdevTrace trace(name_);
+    base::Result<void> ended = co_await end();
+    if (!ended) {
+        co_return ended;
+    }
+    forget_udev_properties(name_);
+    co_await trace.wait_until_gone(control_.loop());
+    base::Result<void> erased = co_await erase();
+    co_return erased;
+}
+
+ring::Task<base::Result<void>> UblkDevice::end() {
+    const int result = co_await control_.stop_device(info_.dev_id);
+    if (result < 0 && result != -ENODEV) {
+        co_return base::fail(failure("STOP_DEV", result));
+    }
+    shared_->stopped.store(true, std::memory_order_release);
+    begun_ = false;
+    co_return base::Result<void>();
+}
+
+ring::Task<base::Result<void>> UblkDevice::erase() {
+    const int result = co_await control_.delete_device_async(info_.dev_id);
+    if (result < 0 && result != -ENODEV) {
+        co_return base::fail(failure("DEL_DEV_ASYNC", result));
+    }
+    co_return base::Result<void>();
+}
+
+base::Error UblkDevice::failure(const char* command, int result) const {
+    base::Error error = failure_of(command, result);
+    error.detail = fmt::format("{}: {}", name_, error.detail);
+    return error;
+}
+
+} // namespace iscsi::block

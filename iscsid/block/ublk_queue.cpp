@@ -1,0 +1,260 @@
+#include "block/ublk_queue.hpp"
+
+#include "base/check.hpp"
+#include "block/ublk_rules.hpp"
+
+#include <cerrno>
+#include <cstring>
+#include <fmt/format.h>
+#include <mutex>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <utility>
+#include <vector>
+
+namespace iscsi::block {
+namespace {
+
+/// The driver wants exactly this many mapped.
+std::size_t mapped_bytes(unsigned depth) {
+    const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    const std::size_t bytes = depth * sizeof(ublk::IoDescriptor);
+    return (bytes + page - 1) / page * page;
+}
+
+} // namespace
+
+base::Result<std::unique_ptr<UblkQueue>> UblkQueue::create(const QueueContext& context, Device device) {
+    base::check(device.depth > 0 && device.depth <= ublk::queue_depth_max, "a queue has a bounded depth");
+    base::check(context.pool.size() >= ublk::io_bytes_max, "the pool holds the longest request");
+    void* mapped =
+        ::mmap(nullptr, mapped_bytes(device.depth), PROT_READ, MAP_SHARED | MAP_POPULATE, device.fd, 0);
+    if (mapped == MAP_FAILED) {
+        const int error_number = errno;
+        ::close(device.fd);
+        return base::fail(base::Errc::internal, fmt::format("ublk: the descriptors cannot be mapped: {}",
+                                                            std::strerror(error_number)));
+    }
+    const auto* descriptors = static_cast<const ublk::IoDescriptor*>(mapped);
+    return std::unique_ptr<UblkQueue>(new UblkQueue(context, std::move(device), descriptors));
+}
+
+UblkQueue::UblkQueue(const QueueContext& context, Device device, const ublk::IoDescriptor* descriptors)
+    : context_(context), device_(std::move(device)), descriptors_(descriptors),
+      tags_(std::make_unique<Tag[]>(device_.depth)), live_(device_.depth) {
+    for (unsigned number = 0; number < device_.depth; ++number) {
+        Tag& tag = tags_[number];
+        tag.queue = this;
+        tag.number = static_cast<std::uint16_t>(number);
+        submit(tag, ublk::fetch_req, -1);
+    }
+}
+
+UblkQueue::~UblkQueue() {
+    base::check(closing_ && !closed_ && device_.fd < 0, "a queue is closed before it dies");
+    context_.loop.unmark(*this);
+}
+
+void UblkQueue::submit(Tag& tag, std::uint32_t command, std::int32_t result) {
+    ublk::IoCommand argument;
+    argument.tag = tag.number;
+    argument.result = result;
+    io_uring_sqe* sqe = context_.loop.sqe(tag.op);
+    sqe->opcode = IORING_OP_URING_CMD;
+    sqe->fd = device_.fd;
+    sqe->cmd_op = command;
+    std::memcpy(reinterpret_cast<std::byte*>(sqe) + ublk::argument_offset, &argument, sizeof argument);
+    tag.state = State::fetching;
+}
+
+void UblkQueue::Tag::on_fetched(ring::Completion completion) {
+    if (queue != nullptr) {
+        queue->on_fetched(*this, completion.result);
+    }
+}
+
+void UblkQueue::on_fetched(Tag& tag, int result) {
+    if (result == 0) {
+        tag.taken = true;
+        return closing_ ? turn_away(tag) : begin(tag);
+    }
+    if (result != -ENODEV) {
+        // What ends the first command of a tag so is a kernel that we do not understand; later, a mistake of
+        // ours, and the only way to give the request back is to die.
+        base::check(!tag.taken, "the kernel takes the commands of a tag");
+        device_.shared->refused.store(-result, std::memory_order_release);
+    }
+    die(tag);
+}
+
+void UblkQueue::die(Tag& tag) {
+    tag.state = State::dead;
+    --live_;
+    if (closing_) {
+        context_.loop.mark(*this);
+    }
+}
+
+void UblkQueue::begin(Tag& tag) {
+    // The slot is the kernel's again with the next command: what it says is copied out here.
+    const bool known = ublk::describe(descriptors_[tag.number], tag);
+    if (!known) {
+        return commit(tag, EOPNOTSUPP);
+    }
+    if (!ublk::has_data(tag.verb)) {
+        return start(tag, {});
+    }
+    if (first_waiting_ != nullptr) {
+        return wait(tag);
+    }
+    const base::MutableBytes data = context_.pool.claim(tag.length_bytes, *this);
+    if (data.empty()) {
+        return wait(tag);
+    }
+    start(tag, data);
+}
+
+void UblkQueue::wait(Tag& tag) {
+    tag.state = State::waiting;
+    tag.next = nullptr;
+    (last_waiting_ != nullptr ? last_waiting_->next : first_waiting_) = &tag;
+    last_waiting_ = &tag;
+}
+
+UblkQueue::Tag& UblkQueue::pop_waiting() {
+    auto& tag = static_cast<Tag&>(*first_waiting_);
+    first_waiting_ = tag.next;
+    if (first_waiting_ == nullptr) {
+        last_waiting_ = nullptr;
+    }
+    tag.next = nullptr;
+    return tag;
+}
+
+void UblkQueue::start_waiting() {
+    while (first_waiting_ != nullptr) {
+        const base::MutableBytes data = context_.pool.claim(first_waiting_->length_bytes, *this);
+        if (data.empty()) {
+            return;
+        }
+        start(pop_waiting(), data);
+    }
+}
+
+void UblkQueue::start(Tag& tag, base::MutableBytes data) {
+    tag.data = data;
+    if (tag.verb == Verb::write && !read_in(tag)) {
+        return commit(tag, EIO);
+    }
+    tag.state = State::at_handler;
+    ++at_handler_;
+    context_.handler.start(tag);
+}
+
+bool UblkQueue::read_in(Tag& tag) {
+    const auto offset = static_cast<off_t>(ublk::data_offset(tag.number));
+    const ssize_t n = ::pread(device_.fd, tag.data.data(), tag.data.size(), offset);
+    return n >= 0 && static_cast<std::size_t>(n) == tag.data.size();
+}
+
+bool UblkQueue::write_out(Tag& tag) {
+    const auto offset = static_cast<off_t>(ublk::data_offset(tag.number));
+    const ssize_t n = ::pwrite(device_.fd, tag.data.data(), tag.data.size(), offset);
+    return n >= 0 && static_cast<std::size_t>(n) == tag.data.size();
+}
+
+void UblkQueue::complete(Request& request, int error_number) {
+    auto& tag = static_cast<Tag&>(request);
+    base::check(tag.queue == this && tag.state == State::at_handler, "a request is completed once");
+    base::check(error_number >= 0, "an errno is positive");
+    --at_handler_;
+    const bool given_up = closing_ && !is_stopped();
+    int result = error_number;
+    if (result == 0 && tag.verb == Verb::read && !write_out(tag)) {
+        result = EIO;
+    }
+    if (given_up && result != 0) {
+        // It has not failed: the next daemon gets it.
+        release(tag);
+        tag.state = State::dead;
+    } else {
+        commit(tag, result);
+    }
+    if (closing_) {
+        context_.loop.mark(*this);
+    }
+}
+
+void UblkQueue::release(Tag& tag) {
+    if (!tag.data.empty()) {
+        context_.pool.release(std::exchange(tag.data, {}));
+    }
+}
+
+void UblkQueue::commit(Tag& tag, int error_number) {
+    release(tag);
+    submit(tag, ublk::commit_and_fetch_req, ublk::commit_result(tag, error_number));
+}
+
+/// A request for a queue that takes no more.
+void UblkQueue::turn_away(Tag& tag) {
+    if (is_stopped()) {
+        commit(tag, ENODEV);
+    } else {
+        tag.state = State::dead;
+    }
+}
+
+void UblkQueue::close(std::function<void()> closed) {
+    base::check(!closing_, "a queue is closed once");
+    closing_ = true;
+    closed_ = std::move(closed);
+    context_.pool.forget(*this);
+    while (first_waiting_ != nullptr) {
+        turn_away(pop_waiting());
+    }
+    context_.loop.mark(*this);
+}
+
+void UblkQueue::pump() {
+    if (closing_) {
+        finish_closing();
+    } else {
+        start_waiting();
+    }
+}
+
+/// Looks whether a closing queue has come to its end.
+void UblkQueue::finish_closing() {
+    const bool tags_to_come = is_stopped() && live_ > 0;
+    if (device_.fd < 0 || at_handler_ > 0 || tags_to_come) {
+        return;
+    }
+    if (!submitted_) {
+        // Commands of this turn name the descriptor: it is closed after the enter that hands them over.
+        submitted_ = true;
+        return context_.loop.mark(*this);
+    }
+    ::munmap(const_cast<ublk::IoDescriptor*>(descriptors_), mapped_bytes(device_.depth));
+    ::close(std::exchange(device_.fd, -1));
+    give_up_tags();
+    const std::function<void()> closed = std::exchange(closed_, {});
+    closed(); // may destroy this queue
+}
+
+/// The commands of a device that was not stopped stay at the kernel until the process ends (they cannot be
+/// cancelled one by one), and what they end with must find their tags.
+void UblkQueue::give_up_tags() {
+    static std::mutex mutex;
+    static std::vector<Tags> kept;
+    if (live_ == 0) {
+        return;
+    }
+    for (unsigned number = 0; number < device_.depth; ++number) {
+        tags_[number].queue = nullptr;
+    }
+    const std::lock_guard<std::mutex> hold(mutex);
+    kept.push_back(std::move(tags_));
+}
+
+} // namespace iscsi::block

@@ -1,0 +1,32 @@
+// What the ublk driver is told about a device, what its descriptors mean and what its requests end with, as
+// pure functions. Any thread. Source: Linux 6.12 drivers/block/ublk_drv.c (ublk_validate_params,
+// ublk_dev_param_basic_apply), block/blk-core.c (the meaning of an errno).
+#pragma once
+
+#include "block/block.hpp"
+#include "block/ublk_abi.hpp"
+
+#include <cstdint>
+
+namespace iscsi::block::ublk {
+
+/// The longest read or write that we ask the driver for; what is longer it cuts.
+inline constexpr std::uint32_t io_bytes_max = 1U << 20;
+
+/// The device's parameters. Sizes that the driver cannot be told (an optimal size that is no power of two)
+/// are left out.
+Parameters parameters(const Attributes& attributes);
+
+/// Fills verb, flags, offset and length of `request` from what the driver wants done; false when it is
+/// nothing that we do, or longer than `io_bytes_max`.
+bool describe(const IoDescriptor& descriptor, Request& request);
+
+/// Whether requests of this verb carry data.
+constexpr bool has_data(Verb verb) {
+    return verb == Verb::read || verb == Verb::write;
+}
+
+/// What a request is committed with when it ended with `error_number` (0, or a positive errno).
+std::int32_t commit_result(const Request& request, int error_number);
+
+} // namespace iscsi::block::ublk
