@@ -6,10 +6,13 @@
 #include "records/fields.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <sys/signalfd.h>
 #include <thread>
+#include <tuple>
 #include <utility>
 
 namespace {
@@ -23,6 +26,11 @@ unsigned shard_count(const records::Config& config) {
         return static_cast<unsigned>(wanted);
     }
     return std::clamp(std::thread::hardware_concurrency(), 1U, shards_default_max);
+}
+
+void load_module(const std::string& module) {
+    constexpr auto time_max = std::chrono::seconds(30);
+    std::ignore = process::run_program({"modprobe", "-q", module}, time_max);
 }
 
 /// SIGTERM ends the daemon; SIGINT only in the foreground; SIGHUP does nothing.
@@ -62,15 +70,33 @@ private:
 };
 
 ring::Task<void> run_until_stopped(control::Daemon& daemon, control::IpcServer& server, SignalWatch& signals,
-                                   ring::TaskGroup& watching) {
+                                   ring::TaskGroup& watching, process::Background& background) {
+    co_await daemon.begin();
+    server.start();
+    control::log::info("iscsid {} is ready", ISCSI_VERSION);
+    background.ready();
     ring::Event& stop = daemon.stop_requested();
     co_await stop;
     server.stop_accepting();
     co_await daemon.end_sessions();
-    co_await server.close();
+    if (!daemon.leaves_devices()) {
+        co_await server.close();
+    }
     signals.end();
     co_await watching.join();
     daemon.loop().stop();
+}
+
+control::DaemonConfig daemon_config(process::Files files, const records::Paths& paths) {
+    const records::Record& settings = files.config.daemon;
+    control::DaemonConfig config;
+    config.paths = paths;
+    config.shards = shard_count(files.config);
+    config.initiator = std::move(files.initiator);
+    config.block = settings.text(records::Key::daemon_block);
+    config.safe_logout = settings.boolean(records::Key::daemon_safe_logout);
+    config.load_module = load_module;
+    return config;
 }
 
 int run(const process::Options& options, const records::Paths& paths, process::Background& background) {
@@ -78,6 +104,11 @@ int run(const process::Options& options, const records::Paths& paths, process::B
     process::Files files = process::read_files(options, paths, warnings);
     for (const std::string& warning : warnings) {
         control::log::warning("{}", warning);
+    }
+    if (files.config.daemon.text(records::Key::daemon_block) != "socket") {
+        for (const std::string& warning : process::protect_memory()) {
+            control::log::warning("{}", warning);
+        }
     }
     if (auto made = process::make_directories(paths); !made) {
         control::log::error("{}", made.error().message());
@@ -96,11 +127,7 @@ int run(const process::Options& options, const records::Paths& paths, process::B
         control::log::error("signalfd failed");
         return 1;
     }
-    control::DaemonConfig config;
-    config.paths = paths;
-    config.shards = shard_count(files.config);
-    config.initiator = std::move(files.initiator);
-    auto daemon = control::Daemon::create(std::move(config));
+    auto daemon = control::Daemon::create(daemon_config(std::move(files), paths));
     if (!daemon) {
         control::log::error("{}", daemon.error().message());
         return 1;
@@ -114,15 +141,17 @@ int run(const process::Options& options, const records::Paths& paths, process::B
         control::log::error("{}", became.error().message());
         return 1;
     }
-    (*server)->start();
     SignalWatch watch(**daemon, options.foreground);
     ring::TaskGroup watching;
     ring::TaskGroup running;
     watching.spawn(watch.run(signals));
-    running.spawn(run_until_stopped(**daemon, **server, watch, watching));
-    control::log::info("iscsid {} is ready", ISCSI_VERSION);
-    background.ready();
+    running.spawn(run_until_stopped(**daemon, **server, watch, watching, background));
     (*daemon)->loop().run();
+    if ((*daemon)->leaves_devices()) {
+        control::log::info("stopped; block devices wait for the next iscsid");
+        pid_file.remove();
+        std::_Exit(0);
+    }
     (*daemon)->stop_shards();
     control::log::info("stopped");
     return 0;

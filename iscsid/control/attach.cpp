@@ -1,13 +1,14 @@
 // Units of a session: found by the scan, shown as block devices, taken away again.
-#include "block/nbd_export.hpp"
 #include "control/daemon.hpp"
 #include "control/log.hpp"
 #include "control/scan.hpp"
 #include "records/fields.hpp"
 #include "scsi/capacity.hpp"
+#include "shard/lun_properties.hpp"
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <sys/random.h>
 #include <utility>
 
 namespace iscsi::control {
@@ -15,14 +16,35 @@ namespace {
 
 using records::Key;
 
-constexpr std::int64_t depth_max = 1024;
+/// How long requests wait for a new daemon at least, where the kernel can be told.
+constexpr std::int64_t restart_time_min_s = 30;
+/// "For ever", as a number that every kernel takes.
+constexpr std::int64_t restart_time_max_s = 1'000'000;
+
+/// Commands at a time of one unit.
+std::uint32_t queue_depth(const ManagedSession& session) {
+    constexpr std::int64_t depth_max = 1024;
+    return static_cast<std::uint32_t>(
+        std::clamp<std::int64_t>(session.node.number(Key::session_queue_depth), 1, depth_max));
+}
+
+block::DeviceIdentity device_identity(const ManagedSession& session, base::Lun lun) {
+    block::DeviceIdentity identity;
+    identity.address = session.id.portal.address;
+    identity.port = session.id.portal.port;
+    identity.target = session.id.target;
+    identity.lun = lun;
+    return identity;
+}
 
 /// Gives the queue a handler that is made first, and the handler the queue.
 base::Result<void> make_on_shard(ManagedSession& session, ServedLun& served) {
     shard::Shard& shard = session.shard;
-    auto depth = std::clamp<std::int64_t>(session.node.number(Key::session_queue_depth), 1, depth_max);
-    served.lun = std::make_unique<shard::Lun>(shard.loop(), *session.nexus, served.facts,
-                                              static_cast<std::uint32_t>(depth));
+    if (served.device->outlives_daemon() && !shard.pool().populate()) {
+        return base::fail(base::Errc::no_memory, "no memory for the data of requests");
+    }
+    served.lun =
+        std::make_unique<shard::Lun>(shard.loop(), *session.nexus, served.facts, queue_depth(session));
     block::QueueContext context{shard.loop(), shard.pool(), *served.lun};
     auto queue = served.device->make_queue(context);
     if (!queue) {
@@ -32,6 +54,13 @@ base::Result<void> make_on_shard(ManagedSession& session, ServedLun& served) {
     served.queue = std::move(*queue);
     served.lun->attach(*served.queue);
     return {};
+}
+
+std::uint64_t random_cookie() {
+    std::uint64_t cookie = 0;
+    while (cookie == 0 && ::getrandom(&cookie, sizeof cookie, 0) != sizeof cookie) {
+    }
+    return cookie;
 }
 
 ring::Task<void> close_on_shard(std::unique_ptr<block::BlockQueue> queue, std::unique_ptr<shard::Lun> lun) {
@@ -52,11 +81,51 @@ std::string why_nothing(std::size_t units, std::size_t others) {
 
 } // namespace
 
+base::Result<block::KernelDeviceRequest> device_request(const ManagedSession& session,
+                                                        const ServedLun& served) {
+    block::DeviceIdentity identity = device_identity(session, served.facts.lun);
+    auto by_path = block::by_path_name(identity);
+    if (!by_path) {
+        return base::fail(std::move(by_path.error()));
+    }
+    block::KernelDeviceRequest request;
+    request.cookie = served.cookie;
+    request.attributes = shard::block_attributes(served.facts);
+    request.depth = queue_depth(session);
+    request.properties = shard::udev_properties(served.facts, identity);
+    auto timeout = session.node.number(Key::session_replacement_timeout);
+    request.abandoned_timeout = std::chrono::seconds(
+        timeout < 0 ? restart_time_max_s : std::clamp(timeout, restart_time_min_s, restart_time_max_s));
+    request.by_path_name = std::move(*by_path);
+    return request;
+}
+
 ring::Task<base::Result<void>> Daemon::scan_and_attach(ManagedSession& session, std::string& note) {
     if (session.node.text(Key::session_scan) == "manual" &&
         session.state == ManagedSession::State::logging_in) {
         co_return base::Result<void>();
     }
+    std::vector<scsi::LunFacts> found;
+    auto scanned = co_await find_units(session, found, note);
+    if (!scanned) {
+        co_return scanned;
+    }
+    ring::TaskGroup attaching;
+    for (scsi::LunFacts& facts : found) {
+        attaching.spawn(attach(session, std::move(facts), note));
+    }
+    co_await attaching.join();
+    if (session.state == ManagedSession::State::logging_in) {
+        std::ranges::sort(session.luns, {}, [](const auto& served) { return served->facts.lun.value(); });
+    }
+    if (session.luns.empty()) {
+        log::warning("session {}: {}", session.sid, note);
+    }
+    co_return base::Result<void>();
+}
+
+ring::Task<base::Result<void>> Daemon::find_units(ManagedSession& session, std::vector<scsi::LunFacts>& found,
+                                                  std::string& note) {
     Scanner scanner(*loop_, session.shard.loop(), *session.nexus);
     auto luns = co_await scanner.report_luns();
     if (!luns) {
@@ -80,59 +149,73 @@ ring::Task<base::Result<void>> Daemon::scan_and_attach(ManagedSession& session, 
             std::ranges::find_if(session.luns, [&](const auto& known) { return known->facts.lun == lun; });
         if (served != session.luns.end()) {
             co_await look_again(session, **served, *facts);
-            continue;
-        }
-        if (!scsi::is_disk(*facts)) {
+        } else if (scsi::is_disk(*facts)) {
+            found.push_back(std::move(*facts));
+        } else {
             ++others;
             log::debug("session {} LUN {}: not a disk (type {:02x}h), skipped", session.sid,
                        scsi::describe_lun(lun), facts->peripheral_type);
-            continue;
-        }
-        auto attached = co_await attach(session, *facts);
-        if (!attached) {
-            log::error("session {} LUN {}: {}", session.sid, scsi::describe_lun(lun),
-                       attached.error().message());
-            note = attached.error().message();
         }
     }
-    if (session.luns.empty() && note.empty()) {
+    if (session.luns.empty() && found.empty()) {
         note = why_nothing(luns->size(), others);
-        log::warning("session {}: {}", session.sid, note);
     }
     co_return base::Result<void>();
 }
 
-ring::Task<base::Result<void>> Daemon::attach(ManagedSession& session, const scsi::LunFacts& facts) {
+ring::Task<void> Daemon::attach(ManagedSession& session, scsi::LunFacts facts, std::string& note) {
     auto served = std::make_unique<ServedLun>();
-    served->facts = facts;
-    block::NbdExport::Place place{config_.paths.luns_dir(), config_.paths.by_path_dir()};
-    block::DeviceIdentity identity;
-    identity.address = session.id.portal.address;
-    identity.port = session.id.portal.port;
-    identity.target = session.id.target;
-    identity.lun = facts.lun;
-    auto device = block::NbdExport::create(place, identity, shard::block_attributes(facts));
+    served->facts = std::move(facts);
+    session.attaching.push_back(served.get());
+    auto attached = co_await make_device(session, *served);
+    if (attached) {
+        attached = co_await serve(session, *served);
+    }
+    std::erase(session.attaching, served.get());
+    const std::string lun = scsi::describe_lun(served->facts.lun);
+    if (!attached) {
+        log::error("session {} LUN {}: {}", session.sid, lun, attached.error().message());
+        note = attached.error().message();
+        co_await detach(session, *served);
+        save(session);
+        co_return;
+    }
+    const scsi::LunFacts& unit = served->facts;
+    log::info("session {} LUN {}: {} {} {}, {} blocks of {} bytes, {} at {}", session.sid, lun, unit.vendor,
+              unit.product, scsi::identity(unit), unit.blocks.value(), unit.block_bytes,
+              unit.read_only ? "read only" : "writable", served->device->path());
+    session.luns.push_back(std::move(served));
+    save(session);
+}
+
+ring::Task<base::Result<void>> Daemon::make_device(ManagedSession& session, ServedLun& served) {
+    served.backend = backends_->chosen().value_or(block::Backend::socket);
+    if (served.backend != block::Backend::socket) {
+        served.cookie = random_cookie();
+        save(session);
+    }
+    block::DeviceIdentity identity = device_identity(session, served.facts.lun);
+    auto request = device_request(session, served);
+    if (!request) {
+        co_return base::fail(std::move(request.error()));
+    }
+    auto device = co_await backends_->create(std::move(identity), std::move(*request));
     if (!device) {
         co_return base::fail(std::move(device.error()));
     }
-    served->device = std::move(*device);
-    auto work = [&] { return make_on_shard(session, *served); };
+    served.device = std::move(*device);
+    co_return base::Result<void>();
+}
+
+ring::Task<base::Result<void>> Daemon::serve(ManagedSession& session, ServedLun& served) {
+    auto work = [&] { return make_on_shard(session, served); };
     ring::Call call(*loop_, session.shard.loop(), work);
     auto made = co_await call;
     if (!made) {
         co_return made;
     }
-    auto started = co_await served->device->start();
-    if (!started) {
-        co_await detach(session, *served);
-        co_return started;
-    }
-    log::info("session {} LUN {}: {} {} {}, {} blocks of {} bytes, {} at {}", session.sid,
-              scsi::lun_number(facts.lun), facts.vendor, facts.product, scsi::identity(facts),
-              facts.blocks.value(), facts.block_bytes, facts.read_only ? "read only" : "writable",
-              served->device->path());
-    session.luns.push_back(std::move(served));
-    co_return base::Result<void>();
+    auto started = co_await served.device->start();
+    co_return started;
 }
 
 /// A rescan found a unit where one is served.
@@ -165,24 +248,43 @@ ring::Task<void> Daemon::update(ManagedSession& session, ServedLun& served, cons
     ring::Call call(*loop_, session.shard.loop(), work);
     co_await call;
     base::BlockCount before = std::exchange(served.facts, facts).blocks;
-    if (!resizes) {
-        co_return;
+    if (resizes) {
+        log::info("session {} LUN {}: {} blocks, were {}", session.sid, scsi::describe_lun(facts.lun),
+                  facts.blocks.value(), before.value());
+        served.resize_later = attributes;
+        save(session);
     }
-    log::info("session {} LUN {}: {} blocks, were {}", session.sid, scsi::describe_lun(facts.lun),
-              facts.blocks.value(), before.value());
-    auto resized = co_await served.device->resize(attributes);
-    if (!resized) {
-        log::error("session {} LUN {}: {}", session.sid, scsi::describe_lun(facts.lun),
-                   resized.error().message());
+}
+
+/// Tells the kernel of sizes that have changed. Only while the path is up: it may wait for I/O in progress.
+ring::Task<void> Daemon::resize_devices(ManagedSession& session) {
+    for (std::size_t i = 0; i < session.luns.size() && session.state == ManagedSession::State::running; ++i) {
+        ServedLun& served = *session.luns[i];
+        if (!served.resize_later) {
+            continue;
+        }
+        block::Attributes attributes = *std::exchange(served.resize_later, std::nullopt);
+        auto resized = co_await served.device->resize(attributes);
+        if (!resized) {
+            log::error("session {} LUN {}: {}", session.sid, scsi::describe_lun(served.facts.lun),
+                       resized.error().message());
+        }
     }
 }
 
 ring::Task<void> Daemon::detach(ManagedSession& session, ServedLun& served) {
+    if (served.device == nullptr) {
+        co_return;
+    }
     auto removed = co_await served.device->remove();
     if (!removed) {
         log::error("session {} LUN {}: {}", session.sid, scsi::describe_lun(served.facts.lun),
                    removed.error().message());
     }
+    co_await take_off_shard(session, served);
+}
+
+ring::Task<void> Daemon::take_off_shard(ManagedSession& session, ServedLun& served) {
     if (served.queue == nullptr) {
         co_return;
     }
@@ -205,7 +307,8 @@ ring::Task<void> Daemon::fail_path(ManagedSession& session) {
 
 ring::Task<ipc::Reply> Daemon::rescan(ipc::Rescan request) {
     ManagedSession* session = registry_.find(request.sid);
-    bool can = session != nullptr && session->state == ManagedSession::State::running && !session->rescanning;
+    bool can = session != nullptr && session->state == ManagedSession::State::running &&
+               !session->rescanning && !session->leaving;
     if (!can) {
         ipc::ErrorReply refused{{session == nullptr ? base::Errc::session_not_found : base::Errc::again, {}}};
         co_return ipc::Reply(std::move(refused));
@@ -215,6 +318,7 @@ ring::Task<ipc::Reply> Daemon::rescan(ipc::Rescan request) {
     session->rescanning = true;
     auto scanned = co_await scan_and_attach(*session, note);
     session->rescanning = false;
+    co_await resize_devices(*session);
     if (!scanned) {
         ipc::ErrorReply failed{std::move(scanned.error())};
         co_return ipc::Reply(std::move(failed));

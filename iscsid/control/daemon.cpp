@@ -9,6 +9,8 @@
 
 namespace iscsi::control {
 
+Daemon::Daemon(DaemonConfig config) : config_(std::move(config)), state_(config_.paths.sessions_dir()) {}
+
 base::Result<std::unique_ptr<Daemon>> Daemon::create(DaemonConfig config) {
     std::unique_ptr<Daemon> daemon(new Daemon(std::move(config)));
     // Wide, for the control commands of ublk devices.
@@ -18,6 +20,11 @@ base::Result<std::unique_ptr<Daemon>> Daemon::create(DaemonConfig config) {
         return base::fail(std::move(loop.error()));
     }
     daemon->loop_ = std::move(*loop);
+    block::Backends::Config backends;
+    backends.wanted = daemon->config_.block;
+    backends.exports = {daemon->config_.paths.luns_dir(), daemon->config_.paths.by_path_dir()};
+    backends.load_module = daemon->config_.load_module;
+    daemon->backends_ = std::make_unique<block::Backends>(*daemon->loop_, std::move(backends));
     for (unsigned i = 0; i < daemon->config_.shards; ++i) {
         shard::ShardConfig shard_config;
         shard_config.index = i;
@@ -100,11 +107,18 @@ ring::Task<void> Daemon::end_sessions() {
     for (std::uint32_t sid : registry_.sids()) {
         // While one was waited for, others may have ended by themselves.
         ManagedSession* session = registry_.find(sid);
-        if (session != nullptr) {
+        const bool lasts =
+            session != nullptr && (!lasting_devices(*session).empty() || makes_lasting_device(*session));
+        if (lasts) {
+            leaves_devices_ = true;
+        } else if (session != nullptr) {
+            session->keep_state = true;
             co_await abandon_session(*session);
         }
     }
-    co_await recoveries_.join();
+    if (!leaves_devices_) {
+        co_await recoveries_.join();
+    }
 }
 
 void Daemon::stop_shards() {

@@ -1,15 +1,19 @@
 // The daemon: owns control's loop, the shards and the sessions, and answers requests. Its procedures are
 // coroutines on control's thread, one file each: discover.cpp, log_in.cpp, attach.cpp, log_out.cpp,
-// recover.cpp.
+// safe_logout.cpp, recover.cpp, restore.cpp.
 #pragma once
 
 #include "base/result.hpp"
+#include "block/backends.hpp"
+#include "block/device_use.hpp"
 #include "control/registry.hpp"
+#include "control/state_dir.hpp"
 #include "ipc/requests.hpp"
 #include "records/store.hpp"
 #include "ring/await.hpp"
 #include "shard/shard.hpp"
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,6 +26,10 @@ struct DaemonConfig {
     records::Paths paths;
     unsigned shards = 1;
     records::InitiatorName initiator; ///< empty when there is none: logins then fail, the daemon runs
+    std::string block = "auto";       ///< iscsid.block
+    bool safe_logout = true;          ///< iscsid.safe_logout
+    /// See block::Backends::Config; may be empty.
+    std::function<void(const std::string& module)> load_module;
 };
 
 class Daemon final : public ManagedSession::Listener {
@@ -29,6 +37,10 @@ public:
     /// Starts the shards. On the thread that will run the loop.
     static base::Result<std::unique_ptr<Daemon>> create(DaemonConfig config);
     ~Daemon() override;
+
+    /// Chooses how block devices are made and takes back the sessions and devices of a daemon before this
+    /// one; they log in by themselves afterwards. Before the first request.
+    ring::Task<void> begin();
 
     ring::Loop& loop() { return *loop_; }
     const records::Paths& paths() const { return config_.paths; }
@@ -41,14 +53,17 @@ public:
 
     void on_session_dropped(ManagedSession& session, const base::Error& error) override;
 
-    /// Ends all sessions without logging out, as open-iscsi's SIGTERM does. Logins in progress are
-    /// interrupted; their requests end by themselves. New requests are refused.
+    /// Ends all sessions without logging out, as open-iscsi's SIGTERM does; the next daemon brings them back.
+    /// Logins in progress are interrupted; their requests end by themselves. New requests are refused.
     ring::Task<void> end_sessions();
+    /// True after end_sessions() when kernel devices wait for the next daemon. Nothing may be taken down
+    /// then: the process ends as by a crash, which is the one way that there is.
+    bool leaves_devices() const { return leaves_devices_; }
     /// When no session and no request is left: ends the shards. Afterwards the daemon can be destroyed.
     void stop_shards();
 
 private:
-    explicit Daemon(DaemonConfig config) : config_(std::move(config)) {}
+    explicit Daemon(DaemonConfig config);
 
     // One for each request.
     ring::Task<ipc::Reply> discover(ipc::Discover request);
@@ -73,23 +88,50 @@ private:
     // attach.cpp
     /// Looks for units and serves those that are new; `note` says in words what a person should know.
     ring::Task<base::Result<void>> scan_and_attach(ManagedSession& session, std::string& note);
-    ring::Task<base::Result<void>> attach(ManagedSession& session, const scsi::LunFacts& facts);
+    /// Units that are new; those that are served are looked at again.
+    ring::Task<base::Result<void>> find_units(ManagedSession& session, std::vector<scsi::LunFacts>& found,
+                                              std::string& note);
+    ring::Task<void> attach(ManagedSession& session, scsi::LunFacts facts, std::string& note);
+    ring::Task<base::Result<void>> make_device(ManagedSession& session, ServedLun& served);
+    /// Puts a unit that has a device on its shard and shows it.
+    ring::Task<base::Result<void>> serve(ManagedSession& session, ServedLun& served);
+    ring::Task<void> resize_devices(ManagedSession& session);
     ring::Task<void> update(ManagedSession& session, ServedLun& served, const scsi::LunFacts& facts);
     ring::Task<void> look_again(ManagedSession& session, ServedLun& served, const scsi::LunFacts& facts);
     ring::Task<void> bar(ManagedSession& session, ServedLun& served);
     ring::Task<void> detach(ManagedSession& session, ServedLun& served);
+    ring::Task<void> take_off_shard(ManagedSession& session, ServedLun& served);
     ring::Task<void> resume(ManagedSession& session);
     ring::Task<void> fail_path(ManagedSession& session);
 
     // log_out.cpp
+    ring::Task<base::Result<void>> end_safely(ManagedSession& session);
     ring::Task<void> retire(ManagedSession& session);
     ring::Task<void> flush_caches(ManagedSession& session);
     ring::Task<void> destroy_session(ManagedSession& session);
     ring::Task<void> abandon_session(ManagedSession& session);
 
+    // safe_logout.cpp
+    /// Sees to it that nobody uses the session's devices, and keeps it so while the claims live. Errors:
+    /// busy, saying who does.
+    ring::Task<base::Result<void>> claim_devices(ManagedSession& session,
+                                                 std::vector<block::DeviceClaim>& claims);
+    ring::Task<void> flush_devices(ManagedSession& session, std::vector<block::DeviceClaim>& claims);
+
+    // restore.cpp
+    /// Writes down what the next daemon has to know of the session.
+    void save(const ManagedSession& session);
+    void forget(std::uint32_t sid);
+    ring::Task<void> restore(SessionState state);
+    ring::Task<void> bring_back(ManagedSession& session, std::vector<UnitState> units);
+    ring::Task<void> take_back(ManagedSession& session, UnitState unit);
+    ring::Task<base::Result<void>> find_device(ManagedSession& session, ServedLun& served);
+
     // recover.cpp
     void start_recovery(ManagedSession& session);
     ring::Task<void> recover(ManagedSession& session);
+    ring::Task<void> find_again(ManagedSession& session);
+    ring::Task<void> fail_login(ManagedSession& session);
     ring::Task<base::Result<void>> try_again(ManagedSession& session);
     ring::Task<base::Result<void>> check_identity(ManagedSession& session);
     ring::Task<base::Result<void>> check_unit(ManagedSession& session, ServedLun& served,
@@ -97,12 +139,15 @@ private:
     ring::Task<void> fail_after_timeout(ManagedSession& session, ring::Event& recovered);
 
     DaemonConfig config_;
+    StateDir state_;
     std::unique_ptr<ring::Loop> loop_;
+    std::unique_ptr<block::Backends> backends_;
     std::vector<std::unique_ptr<shard::Shard>> shards_;
     Registry registry_;
     ring::TaskGroup recoveries_;
     ring::Event stop_requested_;
     bool stopping_ = false;
+    bool leaves_devices_ = false;
 };
 
 } // namespace iscsi::control

@@ -47,14 +47,14 @@ ring::Task<ipc::Reply> Daemon::log_in(ipc::Login request) {
     }
     ManagedSession& session = make_session(request);
     log::info("session {}: logging in to {}", session.sid, session.title());
+    save(session);
     co_await make_nexus(session);
     auto opened = co_await first_login(session);
     ipc::LoginReply reply;
     if (opened) {
-        opened = co_await scan_and_attach(session, reply.note);
-    }
-    if (opened) {
+        // Before the units: showing a block device makes the kernel read from it.
         co_await resume(session);
+        opened = co_await scan_and_attach(session, reply.note);
     }
     if (!opened || session.state == ManagedSession::State::ending) {
         base::Error error{base::Errc::cancelled, "the session was ended while it logged in"};
@@ -66,6 +66,7 @@ ring::Task<ipc::Reply> Daemon::log_in(ipc::Login request) {
         co_return refused(std::move(error));
     }
     session.state = ManagedSession::State::running;
+    save(session);
     if (session.dropped) {
         start_recovery(session);
     }

@@ -1,4 +1,5 @@
 // The end of a session: asked for (logout), or with the daemon (abandon).
+#include "block/udev.hpp"
 #include "control/daemon.hpp"
 #include "control/log.hpp"
 #include "control/scan.hpp"
@@ -16,21 +17,50 @@ ring::Task<ipc::Reply> Daemon::log_out(ipc::Logout request) {
         co_return ipc::Reply(std::move(refused));
     }
     ManagedSession& session = *found;
-    if (session.state == State::logging_in || session.state == State::ending) {
+    if (session.state == State::logging_in || session.state == State::ending || session.leaving) {
         ipc::ErrorReply refused{{base::Errc::internal, "the session is logging in or out already"}};
         co_return ipc::Reply(std::move(refused));
     }
+    session.leaving = true;
+    while (session.rescanning || !session.attaching.empty()) {
+        ring::Sleep pause(*loop_, loop_->now() + std::chrono::milliseconds(20));
+        co_await pause;
+    }
+    auto ended = co_await end_safely(session);
+    if (!ended) {
+        session.leaving = false;
+        log::warning("session {}: not logged out: {}", session.sid, ended.error().message());
+        ipc::ErrorReply refused{std::move(ended.error())};
+        co_return ipc::Reply(std::move(refused));
+    }
+    co_return ipc::Reply(ipc::Done());
+}
+
+/// The session is gone, or untouched because somebody uses its devices.
+ring::Task<base::Result<void>> Daemon::end_safely(ManagedSession& session) {
+    std::vector<block::DeviceClaim> claims;
+    auto claimed = co_await claim_devices(session, claims);
+    if (!claimed) {
+        co_return claimed;
+    }
     log::info("session {}: logging out of {}", session.sid, session.title());
+    co_await flush_devices(session, claims);
     session.state = State::ending;
+    save(session);
     co_await retire(session);
     co_await session.until_unused();
     for (auto& served : session.luns) {
         co_await detach(session, *served);
     }
+    std::vector<std::string> names = lasting_devices(session);
+    claims.clear();
+    for (const std::string& name : names) {
+        co_await block::wait_until_gone(*loop_, name);
+    }
     co_await flush_caches(session);
     session.luns.clear();
     co_await destroy_session(session);
-    co_return ipc::Reply(ipc::Done());
+    co_return base::Result<void>();
 }
 
 /// Whoever works on the session stops doing so, and requests do not wait for a connection any more.
@@ -76,6 +106,9 @@ ring::Task<void> Daemon::destroy_session(ManagedSession& session) {
     co_await destroy_call;
     // Notices of the nexus were posted before that answer, so they have been delivered.
     log::info("session {}: ended", session.sid);
+    if (!session.keep_state) {
+        forget(session.sid);
+    }
     registry_.remove(session.sid);
 }
 

@@ -5,6 +5,7 @@
 #include "scsi/capacity.hpp"
 #include "scsi/sense.hpp"
 
+#include <algorithm>
 #include <fmt/format.h>
 #include <utility>
 
@@ -127,6 +128,21 @@ ipc::SessionSnapshot ManagedSession::snapshot(const base::SessionStatistics& sta
         out.luns.push_back(attached_lun(*served));
     }
     return out;
+}
+
+std::vector<std::string> lasting_devices(const ManagedSession& session) {
+    std::vector<std::string> names;
+    for (const auto& served : session.luns) {
+        if (served->device->outlives_daemon()) {
+            names.push_back(served->device->name());
+        }
+    }
+    return names;
+}
+
+bool makes_lasting_device(const ManagedSession& session) {
+    return std::ranges::any_of(session.attaching,
+                               [](const ServedLun* served) { return served->cookie != 0; });
 }
 
 ipc::AttachedLun attached_lun(const ServedLun& served) {

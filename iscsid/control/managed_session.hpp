@@ -2,7 +2,8 @@
 // what state it is in. Control's thread; the shard's objects inside are only touched on their shard.
 #pragma once
 
-#include "block/block.hpp"
+#include "block/kernel_device.hpp"
+#include "control/state_dir.hpp"
 #include "ipc/snapshot.hpp"
 #include "records/record.hpp"
 #include "ring/await.hpp"
@@ -12,6 +13,7 @@
 #include "shard/shard.hpp"
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +22,10 @@ namespace iscsi::control {
 /// A logical unit of a session and the block device that shows it.
 struct ServedLun {
     scsi::LunFacts facts;
+    block::Backend backend = block::Backend::socket;
+    std::uint64_t cookie = 0; ///< what the kernel device is known by; see KernelDeviceRequest
+    /// The kernel has yet to be told: it may wait for I/O in progress, so only while the path is up.
+    std::optional<block::Attributes> resize_later;
     std::unique_ptr<block::BlockDevice> device;
     std::unique_ptr<block::BlockQueue> queue; ///< lives on the shard
     std::unique_ptr<shard::Lun> lun;          ///< lives on the shard
@@ -64,13 +70,19 @@ public:
     base::Isid isid;
     std::string initiator_name; ///< as sent at login
     State state = State::logging_in;
-    bool dropped = false;     ///< the connection was lost since the last successful open
-    bool overdue = false;     ///< recovering for longer than the replacement timeout
-    bool rescanning = false;  ///< one rescan at a time
-    shard::Endpoint endpoint; ///< of the connection, or of the last one
+    bool dropped = false;                     ///< the connection was lost since the last successful open
+    bool overdue = false;                     ///< recovering for longer than the replacement timeout
+    bool rescanning = false;                  ///< one rescan at a time
+    bool leaving = false;                     ///< a logout was asked for; it may still be refused
+    bool keep_state = false;                  ///< ends with the daemon only: the next one brings it back
+    bool restored = false;                    ///< of a daemon before this one, and not logged in since
+    std::optional<base::Duration> down_since; ///< CLOCK_BOOTTIME of the drop, until the path is up
+    shard::Endpoint endpoint;                 ///< of the connection, or of the last one
     shard::OpenReply opened;
     std::vector<std::unique_ptr<ServedLun>> luns;
-    ring::Event interrupted; ///< set when state becomes ending: pauses end early
+    std::vector<UnitState> orphans;          ///< kernel devices that could not be taken back
+    std::vector<const ServedLun*> attaching; ///< those that are on their way into luns
+    ring::Event interrupted;                 ///< set when state becomes ending: pauses end early
 
     /// A procedure that works on the session holds one; who ends the session waits until there is none.
     class Use {
@@ -95,5 +107,14 @@ private:
 };
 
 ipc::AttachedLun attached_lun(const ServedLun& served);
+
+/// What the kernel device of a unit is made from. Errors: invalid, a name that no file can have.
+base::Result<block::KernelDeviceRequest> device_request(const ManagedSession& session,
+                                                        const ServedLun& served);
+
+/// Names of the devices that the kernel keeps while no daemon runs.
+std::vector<std::string> lasting_devices(const ManagedSession& session);
+/// One of them is being made or taken back.
+bool makes_lasting_device(const ManagedSession& session);
 
 } // namespace iscsi::control

@@ -27,16 +27,23 @@ void Daemon::on_session_dropped(ManagedSession& session, const base::Error& erro
     if (session.state == State::ending) {
         return;
     }
+    if (!session.down_since) {
+        session.down_since = ring::boot_time_now();
+    }
     log::error("session {}: connection to {} lost: {}", session.sid, session.title(), error.message());
     // In the other states somebody is at work on the session and looks at `dropped`.
     if (session.state == State::running) {
         start_recovery(session);
+    } else if (session.state == State::logging_in) {
+        // The kernel may be reading from a device that is being shown; the login must not wait for it.
+        recoveries_.spawn(fail_login(session));
     }
 }
 
 void Daemon::start_recovery(ManagedSession& session) {
     session.state = State::recovering;
     session.overdue = false;
+    save(session);
     recoveries_.spawn(recover(session));
 }
 
@@ -46,7 +53,10 @@ ring::Task<void> Daemon::recover(ManagedSession& session) {
     ring::TaskGroup timeout;
     timeout.spawn(fail_after_timeout(session, recovered));
     auto tries_max = session.node.number(Key::session_reopen_max);
-    base::Duration pause = std::chrono::seconds(session.opened.session.time2wait_s);
+    base::Duration pause{};
+    if (!session.restored) {
+        pause = std::chrono::seconds(session.opened.session.time2wait_s);
+    }
     for (std::int64_t tries = 1; session.state == State::recovering; ++tries) {
         ring::EventOrDeadline waiting(*loop_, session.interrupted, loop_->now() + pause);
         bool interrupted = co_await waiting;
@@ -58,6 +68,8 @@ ring::Task<void> Daemon::recover(ManagedSession& session) {
         if (again && !session.dropped) {
             if (session.state == State::recovering) {
                 session.state = State::running;
+                session.down_since.reset();
+                save(session);
             }
             log::info("session {}: {} is back after {} tries", session.sid, session.title(), tries);
             break;
@@ -74,6 +86,27 @@ ring::Task<void> Daemon::recover(ManagedSession& session) {
     }
     recovered.set();
     co_await timeout.join();
+    co_await resize_devices(session);
+    if (session.restored && session.state == State::running) {
+        session.restored = false;
+        co_await find_again(session);
+    }
+}
+
+/// Units of a restored session that had no device, or one that was lost with the daemon before.
+ring::Task<void> Daemon::find_again(ManagedSession& session) {
+    std::string note;
+    session.rescanning = true;
+    auto scanned = co_await scan_and_attach(session, note);
+    session.rescanning = false;
+    if (!scanned) {
+        log::warning("session {}: {}", session.sid, scanned.error().message());
+    }
+}
+
+ring::Task<void> Daemon::fail_login(ManagedSession& session) {
+    ManagedSession::Use use(session);
+    co_await fail_path(session);
 }
 
 ring::Task<base::Result<void>> Daemon::try_again(ManagedSession& session) {
@@ -137,7 +170,9 @@ ring::Task<void> Daemon::fail_after_timeout(ManagedSession& session, ring::Event
     auto timeout = session.node.number(Key::session_replacement_timeout);
     base::Deadline deadline;
     if (timeout >= 0) {
-        deadline = loop_->now() + std::chrono::seconds(timeout);
+        // Counted from the drop, even when it was a daemon before this one that saw it.
+        auto down_for = ring::boot_time_now() - session.down_since.value_or(ring::boot_time_now());
+        deadline = loop_->now() + std::chrono::seconds(timeout) - down_for;
     }
     ring::EventOrDeadline waiting(*loop_, recovered, deadline);
     bool in_time = co_await waiting;

@@ -3,6 +3,7 @@
 
 #include "control/managed_session.hpp"
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <vector>
@@ -13,6 +14,8 @@ class Registry {
 public:
     /// The number of the next session: from 1, never used twice in one life of the daemon.
     std::uint32_t next_sid() { return ++last_sid_; }
+    /// Sessions of a daemon before this one keep their numbers.
+    void reserve(std::uint32_t sid) { last_sid_ = std::max(last_sid_, sid); }
 
     ManagedSession& add(std::unique_ptr<ManagedSession> session);
     void remove(std::uint32_t sid) { sessions_.erase(sid); }

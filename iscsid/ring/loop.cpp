@@ -6,10 +6,22 @@
 
 namespace iscsi::ring {
 
-base::TimePoint monotonic_now() {
+namespace {
+
+base::Duration clock_now(clockid_t clock) {
     timespec ts{};
-    ::clock_gettime(CLOCK_MONOTONIC, &ts);
-    return base::TimePoint(std::chrono::seconds(ts.tv_sec) + std::chrono::nanoseconds(ts.tv_nsec));
+    ::clock_gettime(clock, &ts);
+    return std::chrono::seconds(ts.tv_sec) + std::chrono::nanoseconds(ts.tv_nsec);
+}
+
+} // namespace
+
+base::TimePoint monotonic_now() {
+    return base::TimePoint(clock_now(CLOCK_MONOTONIC));
+}
+
+base::Duration boot_time_now() {
+    return clock_now(CLOCK_BOOTTIME);
 }
 
 base::Result<std::unique_ptr<Loop>> Loop::create(unsigned entries, Ring::SqeSize sqe_size) {

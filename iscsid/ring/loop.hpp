@@ -17,6 +17,9 @@ namespace iscsi::ring {
 /// CLOCK_MONOTONIC now.
 base::TimePoint monotonic_now();
 
+/// CLOCK_BOOTTIME now: the same for every process until the machine starts anew.
+base::Duration boot_time_now();
+
 /// Something that collects work during a turn and does it once at the end.
 class Pump {
 public:

@@ -2,6 +2,8 @@
 
 #include "base/limits.hpp"
 
+#include <algorithm>
+
 namespace iscsi::shard {
 
 block::Attributes block_attributes(const scsi::LunFacts& facts) {
@@ -25,6 +27,13 @@ block::Attributes block_attributes(const scsi::LunFacts& facts) {
         attributes.discard_granularity_bytes = granularity != 0 && granularity <= UINT32_MAX
                                                    ? static_cast<std::uint32_t>(granularity)
                                                    : facts.block_bytes;
+    }
+    if (!facts.read_only) {
+        // Cheaper than the zeroes that the block layer would send, even where the Lun writes them itself.
+        constexpr std::uint64_t zeroes_bytes_max = std::uint64_t{1} << 30;
+        std::uint64_t known = facts.limits.max_write_same_blocks * facts.block_bytes;
+        attributes.max_write_zeroes_bytes =
+            known != 0 ? std::min(known, zeroes_bytes_max) : base::limits::block_request_bytes_max;
     }
     return attributes;
 }

@@ -62,6 +62,8 @@ inline constexpr std::size_t record_line_bytes_max = 2047;
 inline constexpr std::size_t record_file_bytes_max = std::size_t{1024} * 1024;
 inline constexpr std::size_t ipc_line_bytes_max = std::size_t{16} * 1024 * 1024;
 inline constexpr std::size_t ipc_clients_max = 256;
+inline constexpr std::size_t state_file_bytes_max =
+    std::size_t{64} * 1024 * 1024; ///< of one session: luns_max units of some 1.5 KiB fit
 
 static_assert(nbd_requests_max <= tasks_max);
 static_assert(block_request_bytes_max <= shard_pool_bytes);

@@ -191,9 +191,10 @@ inline constexpr Field rows[] = {
 
     // iscsid.conf only.
     {Key::daemon_startup, "iscsid.startup", Type::text, daemon, "", "/bin/systemctl start iscsid.socket"},
-    {Key::daemon_safe_logout, "iscsid.safe_logout", Type::boolean, daemon, "No", ""},
+    {Key::daemon_safe_logout, "iscsid.safe_logout", Type::boolean, daemon, "Yes", ""},
     {Key::daemon_ipc_auth_uid, "iscsid.ipc_auth_uid", Type::boolean, daemon, "Yes", ""},
     {Key::daemon_shards, "iscsid.shards", Type::number, daemon, "0", "", 0, 256},
+    {Key::daemon_block, "iscsid.block", Type::choice, daemon, "auto", "", 0, 0, "auto|ublk|nbd|socket"},
 };
 // clang-format on
 

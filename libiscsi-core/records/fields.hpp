@@ -72,11 +72,11 @@ enum class Key : std::uint16_t {
     discovery_auth_timeout, discovery_active_timeout, discovery_max_recv_data_segment_length,
     isns_use_discoveryd, isns_poll_interval,
 
-    daemon_startup, daemon_safe_logout, daemon_ipc_auth_uid, daemon_shards,
+    daemon_startup, daemon_safe_logout, daemon_ipc_auth_uid, daemon_shards, daemon_block,
     // clang-format on
 };
 
-inline constexpr std::size_t key_count = static_cast<std::size_t>(Key::daemon_shards) + 1;
+inline constexpr std::size_t key_count = static_cast<std::size_t>(Key::daemon_block) + 1;
 
 enum class Type : std::uint8_t {
     text,    ///< free text, at most `high` bytes

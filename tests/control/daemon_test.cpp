@@ -36,6 +36,7 @@ public:
         control::DaemonConfig config;
         config.paths = records::Paths(root_);
         config.initiator = {"iqn.2026-01.example:me", ""};
+        config.block = "socket";
         REQUIRE(process::make_directories(config.paths));
         socket_path_ = config.paths.ipc_socket();
         auto made = control::Daemon::create(std::move(config));

@@ -121,6 +121,8 @@ def _data_folder():
 
 
 class Lab:
+    block = "socket"  # iscsid.block: no kernel devices on the machine that tests
+
     def __init__(self):
         self.processes = []  # (name, Popen), in the order of their start
         self.port_locks = []
@@ -273,7 +275,7 @@ class Lab:
 
     def configure(self, settings):
         with open(f"{self.etc}/iscsid.conf", "w", encoding="utf-8") as file:
-            for key, value in settings.items():
+            for key, value in {"iscsid.block": self.block, **settings}.items():
                 file.write(f"{key} = {value}\n")
 
     def iscsid(self, *options, **more):

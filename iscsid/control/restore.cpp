@@ -1,0 +1,142 @@
+// A restart is a crash: what a daemon before this one left in /run and in the kernel is taken back. Its
+// devices are served again at once, their requests wait; then each session logs in as after a drop.
+#include "control/daemon.hpp"
+#include "control/log.hpp"
+#include "scsi/capacity.hpp"
+
+#include <utility>
+
+namespace iscsi::control {
+namespace {
+
+using State = ManagedSession::State;
+
+UnitState unit_state(const ServedLun& served) {
+    UnitState unit;
+    unit.facts = served.facts;
+    unit.backend = served.backend;
+    unit.cookie = served.cookie;
+    return unit;
+}
+
+} // namespace
+
+ring::Task<void> Daemon::begin() {
+    std::vector<std::string> said = co_await backends_->choose();
+    for (const std::string& line : said) {
+        log::info("{}", line);
+    }
+    std::vector<std::string> warnings;
+    std::vector<SessionState> states = state_.read_all(warnings);
+    for (const std::string& warning : warnings) {
+        log::error("{}", warning);
+    }
+    for (const SessionState& state : states) {
+        registry_.reserve(state.sid);
+    }
+    for (SessionState& state : states) {
+        co_await restore(std::move(state));
+    }
+}
+
+void Daemon::save(const ManagedSession& session) {
+    SessionState state;
+    state.sid = session.sid;
+    state.node = session.node;
+    state.isid = session.isid;
+    state.initiator_name = session.initiator_name;
+    state.down_since = session.down_since;
+    state.logging_in = session.state == State::logging_in;
+    for (const auto& served : session.luns) {
+        if (served->cookie != 0) {
+            state.units.push_back(unit_state(*served));
+        }
+    }
+    for (const ServedLun* served : session.attaching) {
+        if (served->cookie != 0) {
+            state.units.push_back(unit_state(*served));
+        }
+    }
+    state.units.insert(state.units.end(), session.orphans.begin(), session.orphans.end());
+    if (auto written = state_.write(state); !written) {
+        log::error("session {}: a restart of iscsid will not find it: {}", session.sid,
+                   written.error().message());
+    }
+}
+
+void Daemon::forget(std::uint32_t sid) {
+    if (auto forgotten = state_.forget(sid); !forgotten) {
+        log::error("session {}: the next iscsid will bring it back: {}", sid, forgotten.error().message());
+    }
+}
+
+ring::Task<void> Daemon::restore(SessionState state) {
+    if (state.logging_in && state.units.empty()) {
+        forget(state.sid); // whoever asked for it was told that the daemon went away
+        co_return;
+    }
+    auto made =
+        std::make_unique<ManagedSession>(*this, state.sid, std::move(state.node), least_loaded_shard());
+    ManagedSession& session = registry_.add(std::move(made));
+    session.isid = state.isid;
+    session.initiator_name = std::move(state.initiator_name);
+    session.state = State::recovering;
+    session.restored = true;
+    session.down_since = state.down_since.value_or(ring::boot_time_now());
+    log::info("session {}: {} is taken over from the iscsid before", session.sid, session.title());
+    co_await make_nexus(session);
+    recoveries_.spawn(bring_back(session, std::move(state.units)));
+}
+
+ring::Task<void> Daemon::bring_back(ManagedSession& session, std::vector<UnitState> units) {
+    ManagedSession::Use use(session);
+    ring::TaskGroup taking;
+    for (UnitState& unit : units) {
+        taking.spawn(take_back(session, std::move(unit)));
+    }
+    co_await taking.join();
+    if (session.state == State::recovering) {
+        start_recovery(session);
+    }
+}
+
+ring::Task<void> Daemon::take_back(ManagedSession& session, UnitState unit) {
+    auto served = std::make_unique<ServedLun>();
+    served->facts = std::move(unit.facts);
+    served->backend = unit.backend;
+    served->cookie = unit.cookie;
+    session.attaching.push_back(served.get());
+    const std::string lun = scsi::describe_lun(served->facts.lun);
+    auto taken = co_await find_device(session, *served);
+    if (taken) {
+        taken = co_await serve(session, *served);
+    }
+    std::erase(session.attaching, served.get());
+    if (!taken) {
+        log::error("session {} LUN {}: its device is not taken back: {}", session.sid, lun,
+                   taken.error().message());
+        // Not removed: it may be mounted. The next daemon tries again.
+        co_await take_off_shard(session, *served);
+        if (taken.error().code != base::Errc::not_found) {
+            session.orphans.push_back(unit_state(*served));
+        }
+        co_return;
+    }
+    log::info("session {} LUN {}: {} is served again", session.sid, lun, served->device->path());
+    session.luns.push_back(std::move(served));
+}
+
+ring::Task<base::Result<void>> Daemon::find_device(ManagedSession& session, ServedLun& served) {
+    auto request = device_request(session, served);
+    if (!request) {
+        co_return base::fail(std::move(request.error()));
+    }
+    auto device = co_await backends_->take_back(served.backend, std::move(*request));
+    if (!device) {
+        co_return base::fail(std::move(device.error()));
+    }
+    served.device = std::move(*device);
+    co_return base::Result<void>();
+}
+
+} // namespace iscsi::control

@@ -1,0 +1,67 @@
+// Before a logout: nobody may use the session's block devices, and what was written to them reaches the
+// target.
+#include "control/daemon.hpp"
+#include "control/log.hpp"
+#include "ring/aside.hpp"
+#include "scsi/capacity.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <utility>
+
+namespace iscsi::control {
+namespace {
+
+/// Also what an exclusive open does not find: a mount in a state that let go of the device.
+std::vector<std::string> who_uses(const std::string& name, bool claimed) {
+    std::vector<std::string> users = block::users_of(name);
+    if (users.empty() && !claimed) {
+        users = block::openers_of(name);
+    }
+    if (users.empty() && !claimed) {
+        users.push_back(fmt::format("/dev/{} is in use", name));
+    }
+    return users;
+}
+
+} // namespace
+
+ring::Task<base::Result<void>> Daemon::claim_devices(ManagedSession& session,
+                                                     std::vector<block::DeviceClaim>& claims) {
+    std::vector<std::string> names = lasting_devices(session);
+    const auto mode =
+        config_.safe_logout ? block::DeviceClaim::Mode::exclusive : block::DeviceClaim::Mode::shared;
+    std::vector<std::string> users;
+    for (const std::string& name : names) {
+        auto claim = co_await block::DeviceClaim::open(*loop_, "/dev/" + name, mode);
+        bool claimed = claim.has_value();
+        if (claimed) {
+            claims.push_back(std::move(*claim));
+        }
+        if (!config_.safe_logout) {
+            continue;
+        }
+        auto look = [&] { return who_uses(name, claimed); };
+        ring::Aside looking(*loop_, look);
+        auto found = co_await looking;
+        users.insert(users.end(), found.begin(), found.end());
+    }
+    if (!users.empty()) {
+        claims.clear();
+        co_return base::fail(base::Errc::busy, fmt::format("{}", fmt::join(users, "\n")));
+    }
+    co_return base::Result<void>();
+}
+
+/// Dirty pages of the device itself; those of file systems are written when they are unmounted.
+ring::Task<void> Daemon::flush_devices(ManagedSession& session, std::vector<block::DeviceClaim>& claims) {
+    for (block::DeviceClaim& claim : claims) {
+        auto flushed = co_await claim.flush();
+        if (!flushed) {
+            log::error("session {}: data written to a device was lost: {}", session.sid,
+                       flushed.error().message());
+        }
+    }
+}
+
+} // namespace iscsi::control
