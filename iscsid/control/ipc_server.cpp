@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -25,12 +26,18 @@ base::Result<sockaddr_un> address_of(const std::string& path) {
     return address;
 }
 
-/// True when a daemon answers on the socket.
+/// True when a daemon answers on the socket. For a moment after a daemon was killed its socket still takes
+/// connections, because the kernel takes an io_uring down after the process has ended: who listens is asked.
 bool somebody_listens(const sockaddr_un& address) {
     int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool connected = ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+    bool listens = ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+    ucred listener{};
+    socklen_t bytes = sizeof listener;
+    if (listens && ::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &listener, &bytes) == 0 && listener.pid > 0) {
+        listens = ::kill(listener.pid, 0) == 0 || errno != ESRCH;
+    }
     ::close(fd);
-    return connected;
+    return listens;
 }
 
 /// Root, or whoever runs this daemon.

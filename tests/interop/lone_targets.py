@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import re
+import signal
 import sys
 
 from lab import MIB, Lab, check, check_same, has_ipv6, main, need, skip, wait_until
@@ -331,6 +332,30 @@ def twenty_logins():
         lab.logout()
         lab.adm("-m", "session", ok=21)
         print(f"twenty logins took {done.seconds:.2f} s")
+
+
+def daemon_restart():
+    """Killed or stopped, the next daemon brings sessions back by itself: same number, same address of the export. One
+    that was logged out of stays away."""
+    need("nbdcopy")
+    with Lab() as lab:
+        target, disk, uri = one_disk(lab)
+        target.add(f"{TARGET}2", [Lun(lab.disk("disk2", 4 * MIB))])
+        lab.discover(target.portal)
+        lab.login(f"{TARGET}2")
+        lab.logout(f"{TARGET}2")
+        before = lab.adm("-m", "session").out
+        for number in (signal.SIGKILL, signal.SIGTERM):
+            daemon = [process for name, process in lab.processes if name == "iscsid"][-1]
+            daemon.send_signal(number)
+            daemon.wait(20)
+            lab.processes = [(name, process) for name, process in lab.processes if process is not daemon]
+            lab.iscsid()
+            wait_until(lambda: lab.session().exports, 20, "the export to be back")
+            check(lab.adm("-m", "session").out == before, "another session than before came back")
+            check(lab.export() == uri, "the export has another address")
+            there_and_back(lab, uri, disk, 64 * MIB)
+        lab.logout()
 
 
 if __name__ == "__main__":
