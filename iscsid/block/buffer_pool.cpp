@@ -105,15 +105,19 @@ base::MutableBytes BufferPool::claim(std::size_t bytes, Waiter& waiter) {
 }
 
 bool BufferPool::populate() {
+    if (populated_) {
+        return true;
+    }
     int result = 0;
     do {
         result = ::madvise(arena_.data(), arena_.size(), MADV_POPULATE_WRITE);
     } while (result != 0 && errno == EINTR);
     if (result != 0 && errno == EINVAL) {
         touch_pages(arena_); // a kernel before 5.14
-        return true;
+        result = 0;
     }
-    return result == 0;
+    populated_ = result == 0;
+    return populated_;
 }
 
 void BufferPool::forget(Waiter& waiter) {

@@ -62,7 +62,7 @@ public:
 
     /// Makes the kernel give memory for the whole pool now, so that no I/O has to wait for that (or, when the
     /// memory is short, for I/O that waits for this pool). What the blocks hold stays. False when the kernel
-    /// does not have that much. Blocks for some milliseconds; once is enough while memory is locked.
+    /// does not have that much. Blocks for some milliseconds, the first time.
     bool populate();
 
     /// Gives back exactly what a claim gave. Tells the first in line.
@@ -95,6 +95,7 @@ private:
     std::vector<Page> pages_;
     std::array<std::uint32_t, orders> free_{};
     std::size_t claimed_ = 0;
+    bool populated_ = false;
     Waiter* first_ = nullptr;
     Waiter* last_ = nullptr;
 };

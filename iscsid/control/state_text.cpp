@@ -29,7 +29,6 @@ void describe(F& member, T& unit) {
     member("facts", unit.facts);
     member.word("backend", unit.backend, backend_words);
     member.hex("cookie", unit.cookie, 16);
-    member("depth", unit.depth);
 }
 
 template <class F, Stored<SessionState> T>
@@ -78,10 +77,6 @@ Result<void> check_units(const std::vector<UnitState>& units) {
         if (unit.cookie == 0 || !cookies.insert(unit.cookie).second) {
             return fail(Errc::invalid,
                         fmt::format("unit {:016x} has no device of its own", unit.facts.lun.value()));
-        }
-        if (unit.depth > base::limits::tasks_max) {
-            return fail(Errc::invalid,
-                        fmt::format("unit {:016x}: the depth is out of range", unit.facts.lun.value()));
         }
     }
     return {};

@@ -23,7 +23,6 @@ struct UnitState {
     scsi::LunFacts facts; ///< a disk's, as the last scan found it
     block::Backend backend = block::Backend::ublk;
     std::uint64_t cookie = 0; ///< what the device is known by, see block::KernelDeviceRequest; never 0
-    std::uint32_t depth = 0;  ///< requests at a time that the device was made for; 0 = not told
 
     friend bool operator==(const UnitState&, const UnitState&) = default;
 };

@@ -218,7 +218,6 @@ TEST_CASE("what no session can have is refused, written or read") {
              [](SessionState& s) { s.down_since = base::Duration(-1); },
              [](SessionState& s) { s.units[1].cookie = 0; },
              [](SessionState& s) { s.units[1].cookie = s.units[0].cookie; },
-             [](SessionState& s) { s.units[0].depth = 2049; },
              [](SessionState& s) { s.units[0].facts.peripheral_type = 5; },
              [](SessionState& s) { s.units[0].facts.peripheral_qualifier = 1; },
              [](SessionState& s) { s.units[0].facts.block_bytes = 0; },

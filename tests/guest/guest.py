@@ -9,7 +9,7 @@
             guest.login()
             guest.fio_verify(guest.device(IQN, 0, lio.portal), seconds=5).wait()
 
-    scenarios(globals())   # file.py NAME runs the function NAME
+    scenarios(globals())   # `file.py NAME...` runs the functions NAME; in a guest: tests/guest/run 'python3 FILE NAME'
 
 Everything of ../interop/lab.py works here too. Nothing waits for ever: limits are multiplied by ISCSI_PATIENCE.
 """
@@ -19,18 +19,18 @@ import os
 import re
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 
 TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(TREE, "tests", "interop"))
 
-from lab import INITIATOR, MIB, PATIENCE, Lab, check, main, need, wait_until  # noqa: E402,F401  pylint: disable=C0413
+from lab import INITIATOR, MIB, PATIENCE, Lab, check, listener_of, main, need, wait_until  # noqa: E402,F401  pylint: disable=C0413
 from lio import Disk, Lio  # noqa: E402,F401  pylint: disable=C0413
 from targets import Chap, Lun, chap_settings  # noqa: E402,F401  pylint: disable=C0413
 
 KERNEL = os.environ.get("ISCSI_GUEST_KERNEL", "")
+BLOCK = os.environ.get("ISCSI_GUEST_BLOCK", "auto")  # iscsid.block of the daemons here
 SOCKET = "/run/iscsid/control.sock"
 # What the kernel says when I/O that somebody relied on is lost.
 LOST_IO = re.compile(r"I/O error|lost (async|sync) page write|critical (target|space|medium|nexus) error|"
@@ -38,6 +38,8 @@ LOST_IO = re.compile(r"I/O error|lost (async|sync) page write|critical (target|s
 
 
 class Guest(Lab):
+    block = BLOCK
+
     def __enter__(self):
         check(os.path.isdir("/run/guest"), "this must run in a guest: see tests/guest/run")
         super().__enter__()
@@ -59,14 +61,18 @@ class Guest(Lab):
 
     # The daemon
 
+    def launch(self, *options, program=None, **more):
+        """Starts the daemon (this build's, or another file) and does not wait."""
+        self.daemon = self.start("iscsid", [program or self.program("iscsid"), "-f", *options], **more)
+        return self.daemon
+
     def iscsid(self, *options, **more):
         """Starts the daemon and waits until it answers."""
-        process = self.daemon = self.start("iscsid", [self.program("iscsid"), "-f", *options], **more)
+        process = self.launch(*options, **more)
 
         def listens():
             check(process.poll() is None, f"iscsid ended at its start with {process.returncode}")
-            with socket.socket(socket.AF_UNIX) as probe:
-                return probe.connect_ex(SOCKET) == 0
+            return listener_of(SOCKET) == process.pid
 
         wait_until(listens, 30, "iscsid to listen")
         return process
@@ -110,6 +116,36 @@ class Guest(Lab):
         check(os.path.exists(link), f"there is no {link}")
         return os.path.realpath(link)
 
+    @property
+    def backend(self):
+        """The backend that the daemon is expected to use."""
+        if self.block != "auto":
+            return self.block
+        return "nbd" if KERNEL == "6.1" else "ublk"
+
+    def udev_properties(self, device):
+        lines = self.run("udevadm", "info", "-q", "property", "-n", device, quiet=True).out.splitlines()
+        return dict(line.split("=", 1) for line in lines)
+
+    @staticmethod
+    def block_nodes():
+        """All that there is of block devices now: their nodes, and the links in /dev/disk with what they point at."""
+        found = {f"/dev/{name}" for name in os.listdir("/dev") if name.startswith(("ublk", "nbd", "dm-"))}
+        found |= {f"/sys/block/{name}" for name in os.listdir("/sys/block")}
+        for folder, _, names in os.walk("/dev/disk"):
+            for name in names:
+                try:
+                    found.add(f"{folder}/{name} -> {os.path.basename(os.readlink(f'{folder}/{name}'))}")
+                except FileNotFoundError:
+                    pass  # on its way out
+        return found
+
+    @staticmethod
+    def links_to(device):
+        """The links in /dev/disk that point at the device now."""
+        name = os.path.basename(device)
+        return {link.split(" -> ")[0] for link in Guest.block_nodes() if link.endswith(f" -> {name}")}
+
     def wait_for(self, path, seconds=20):
         wait_until(lambda: os.path.exists(path), seconds, f"{path} to appear")
 
@@ -125,8 +161,8 @@ class Guest(Lab):
         """Starts writes that are read back and compared, and returns at once: see Fio."""
         return Fio(self, device, **options)
 
-    def mkfs(self, kind, device):
-        self.run(f"mkfs.{kind}", "-q", *(["-F"] if kind.startswith("ext") else ["-f"]), device)
+    def mkfs(self, kind, device, *options):
+        self.run(f"mkfs.{kind}", "-q", *(["-F"] if kind.startswith("ext") else ["-f"]), *options, device)
 
     def mount(self, device, *options):
         """Mounts on a folder of its own and returns that; unmounted at the latest when the lab is left."""
@@ -197,11 +233,13 @@ class Fio:
 
 
 def scenarios(functions):
-    """Runs the one that the command line names: a public function of the calling file that takes nothing."""
+    """Runs those that the command line names, public functions of the calling file that take nothing, until one fails."""
     known = {name: value for name, value in functions.items()
              if inspect.isfunction(value) and value.__module__ == "__main__" and not name.startswith("_")
              and not inspect.signature(value).parameters}
-    if len(sys.argv) != 2 or sys.argv[1] not in known:
-        print(f"usage: {os.path.basename(sys.argv[0])} NAME\nNAME is one of: {' '.join(known)}", file=sys.stderr)
+    if not sys.argv[1:] or not set(sys.argv[1:]) <= set(known):
+        print(f"usage: {os.path.basename(sys.argv[0])} NAME...\nNAME is one of: {' '.join(known)}", file=sys.stderr)
         sys.exit(2)
-    main(known[sys.argv[1]])
+    for name in sys.argv[1:]:
+        print(f"== {name}", flush=True)
+        main(known[name])

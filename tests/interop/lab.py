@@ -21,6 +21,7 @@ import shlex
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -98,6 +99,14 @@ def _listens(address, port):
     with socket.socket(family) as probe:
         probe.settimeout(1)
         return probe.connect_ex((address, port)) == 0
+
+
+def listener_of(path):
+    """The process that listens on a Unix socket, or None. For a moment that can be one that was killed."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        if probe.connect_ex(path) != 0:
+            return None
+        return struct.unpack("iii", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
 
 
 def has_ipv6():
@@ -283,8 +292,7 @@ class Lab:
 
         def listens():
             check(process.poll() is None, "iscsid ended at its start")
-            with socket.socket(socket.AF_UNIX) as probe:
-                return probe.connect_ex(os.path.join(self.root, "run/iscsid/control.sock")) == 0
+            return listener_of(os.path.join(self.root, "run/iscsid/control.sock")) == process.pid
 
         wait_until(listens, 20, "iscsid to listen")
         return process
