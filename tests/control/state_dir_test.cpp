@@ -51,7 +51,7 @@ SessionState with_units(std::uint32_t sid, unsigned units) {
     SessionState state = samples::session(sid);
     state.units.clear();
     for (unsigned i = 0; i < units; ++i) {
-        state.units.push_back({samples::facts(std::uint64_t{i} << 48), block::Backend::ublk, i + 1, 32});
+        state.units.push_back({samples::facts(std::uint64_t{i} << 48), block::Backend::ublk, i + 1});
     }
     return state;
 }

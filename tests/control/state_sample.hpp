@@ -86,9 +86,9 @@ inline SessionState session(std::uint32_t sid) {
     initiator_name = "iqn.2016-04.com.example:initiator";
     down_since = base::Duration(INT64_MAX);
     logging_in = true;
-    units = {{facts(0), block::Backend::ublk, 1, 128},
-             {facts(0x4001000000000000), block::Backend::nbd, 0xffffffffffffffff, 2048},
-             {facts(0xffffffffffffffff), block::Backend::socket, 0x8000000000000000, 0}};
+    units = {{facts(0), block::Backend::ublk, 1},
+             {facts(0x4001000000000000), block::Backend::nbd, 0xffffffffffffffff},
+             {facts(0xffffffffffffffff), block::Backend::socket, 0x8000000000000000}};
     return state;
 }
 
