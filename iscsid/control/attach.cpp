@@ -110,11 +110,7 @@ ring::Task<base::Result<void>> Daemon::scan_and_attach(ManagedSession& session, 
     if (!scanned) {
         co_return scanned;
     }
-    ring::TaskGroup attaching;
-    for (scsi::LunFacts& facts : found) {
-        attaching.spawn(attach(session, std::move(facts), note));
-    }
-    co_await attaching.join();
+    co_await attach_all(session, std::move(found), note);
     if (session.state == ManagedSession::State::logging_in) {
         std::ranges::sort(session.luns, {}, [](const auto& served) { return served->facts.lun.value(); });
     }
@@ -163,37 +159,51 @@ ring::Task<base::Result<void>> Daemon::find_units(ManagedSession& session, std::
     co_return base::Result<void>();
 }
 
-ring::Task<void> Daemon::attach(ManagedSession& session, scsi::LunFacts facts, std::string& note) {
-    auto served = std::make_unique<ServedLun>();
-    served->facts = std::move(facts);
-    session.attaching.push_back(served.get());
-    auto attached = co_await make_device(session, *served);
+ring::Task<void> Daemon::attach_all(ManagedSession& session, std::vector<scsi::LunFacts> found,
+                                    std::string& note) {
+    std::vector<std::unique_ptr<ServedLun>> units;
+    for (scsi::LunFacts& facts : found) {
+        auto served = std::make_unique<ServedLun>();
+        served->facts = std::move(facts);
+        served->backend = backends_->chosen().value_or(block::Backend::socket);
+        served->cookie = served->backend == block::Backend::socket ? 0 : random_cookie();
+        session.attaching.push_back(served.get());
+        units.push_back(std::move(served));
+    }
+    // Once, before the first device: should this daemon die now, the next one knows them all.
+    save(session);
+    // Made one after the other, so that their numbers are in the order of the units; shown all at once.
+    ring::TaskGroup attaching;
+    for (std::unique_ptr<ServedLun>& served : units) {
+        auto made = co_await make_device(session, *served);
+        attaching.spawn(attach(session, std::move(served), std::move(made), note));
+    }
+    co_await attaching.join();
+    save(session);
+}
+
+ring::Task<void> Daemon::attach(ManagedSession& session, std::unique_ptr<ServedLun> served,
+                                base::Result<void> attached, std::string& note) {
     if (attached) {
         attached = co_await serve(session, *served);
     }
-    std::erase(session.attaching, served.get());
     const std::string lun = scsi::describe_lun(served->facts.lun);
     if (!attached) {
         log::error("session {} LUN {}: {}", session.sid, lun, attached.error().message());
         note = attached.error().message();
         co_await detach(session, *served);
-        save(session);
+        std::erase(session.attaching, served.get());
         co_return;
     }
     const scsi::LunFacts& unit = served->facts;
     log::info("session {} LUN {}: {} {} {}, {} blocks of {} bytes, {} at {}", session.sid, lun, unit.vendor,
               unit.product, scsi::identity(unit), unit.blocks.value(), unit.block_bytes,
               unit.read_only ? "read only" : "writable", served->device->path());
+    std::erase(session.attaching, served.get());
     session.luns.push_back(std::move(served));
-    save(session);
 }
 
 ring::Task<base::Result<void>> Daemon::make_device(ManagedSession& session, ServedLun& served) {
-    served.backend = backends_->chosen().value_or(block::Backend::socket);
-    if (served.backend != block::Backend::socket) {
-        served.cookie = random_cookie();
-        save(session);
-    }
     block::DeviceIdentity identity = device_identity(session, served.facts.lun);
     auto request = device_request(session, served);
     if (!request) {
@@ -282,6 +292,14 @@ ring::Task<void> Daemon::detach(ManagedSession& session, ServedLun& served) {
                    removed.error().message());
     }
     co_await take_off_shard(session, served);
+}
+
+ring::Task<void> Daemon::detach_all(ManagedSession& session) {
+    ring::TaskGroup detaching;
+    for (auto& served : session.luns) {
+        detaching.spawn(detach(session, *served));
+    }
+    co_await detaching.join();
 }
 
 ring::Task<void> Daemon::take_off_shard(ManagedSession& session, ServedLun& served) {

@@ -91,7 +91,11 @@ private:
     /// Units that are new; those that are served are looked at again.
     ring::Task<base::Result<void>> find_units(ManagedSession& session, std::vector<scsi::LunFacts>& found,
                                               std::string& note);
-    ring::Task<void> attach(ManagedSession& session, scsi::LunFacts facts, std::string& note);
+    ring::Task<void> attach_all(ManagedSession& session, std::vector<scsi::LunFacts> found,
+                                std::string& note);
+    /// Shows a unit whose device was made, or says why it was not.
+    ring::Task<void> attach(ManagedSession& session, std::unique_ptr<ServedLun> served,
+                            base::Result<void> attached, std::string& note);
     ring::Task<base::Result<void>> make_device(ManagedSession& session, ServedLun& served);
     /// Puts a unit that has a device on its shard and shows it.
     ring::Task<base::Result<void>> serve(ManagedSession& session, ServedLun& served);
@@ -100,6 +104,7 @@ private:
     ring::Task<void> look_again(ManagedSession& session, ServedLun& served, const scsi::LunFacts& facts);
     ring::Task<void> bar(ManagedSession& session, ServedLun& served);
     ring::Task<void> detach(ManagedSession& session, ServedLun& served);
+    ring::Task<void> detach_all(ManagedSession& session);
     ring::Task<void> take_off_shard(ManagedSession& session, ServedLun& served);
     ring::Task<void> resume(ManagedSession& session);
     ring::Task<void> fail_path(ManagedSession& session);

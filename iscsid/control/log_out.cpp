@@ -1,5 +1,4 @@
 // The end of a session: asked for (logout), or with the daemon (abandon).
-#include "block/udev.hpp"
 #include "control/daemon.hpp"
 #include "control/log.hpp"
 #include "control/scan.hpp"
@@ -44,19 +43,22 @@ ring::Task<base::Result<void>> Daemon::end_safely(ManagedSession& session) {
         co_return claimed;
     }
     log::info("session {}: logging out of {}", session.sid, session.title());
-    co_await flush_devices(session, claims);
+    if (session.state == State::running) {
+        co_await flush_devices(session, claims);
+    } else if (!claims.empty()) {
+        // Asked for all the same: it does not wait for a target that may never come back.
+        log::warning("session {}: there is no connection: what was written to its devices and is not on the "
+                     "target yet is lost",
+                     session.sid);
+    }
     session.state = State::ending;
     save(session);
     co_await retire(session);
     co_await session.until_unused();
-    for (auto& served : session.luns) {
-        co_await detach(session, *served);
-    }
-    std::vector<std::string> names = lasting_devices(session);
+    // Since the nexus retired every I/O fails, so nobody can begin anything; and an nbd device goes only when
+    // nobody has it open.
     claims.clear();
-    for (const std::string& name : names) {
-        co_await block::wait_until_gone(*loop_, name);
-    }
+    co_await detach_all(session);
     co_await flush_caches(session);
     session.luns.clear();
     co_await destroy_session(session);
@@ -90,9 +92,7 @@ ring::Task<void> Daemon::flush_caches(ManagedSession& session) {
 ring::Task<void> Daemon::destroy_session(ManagedSession& session) {
     session.state = State::ending;
     co_await retire(session);
-    for (auto& served : session.luns) {
-        co_await detach(session, *served);
-    }
+    co_await detach_all(session);
     session.luns.clear();
     std::unique_ptr<shard::Nexus> nexus = std::move(session.nexus);
     auto log_out_work = [&nexus] { return nexus->log_out(); };

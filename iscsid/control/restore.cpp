@@ -111,7 +111,6 @@ ring::Task<void> Daemon::take_back(ManagedSession& session, UnitState unit) {
     if (taken) {
         taken = co_await serve(session, *served);
     }
-    std::erase(session.attaching, served.get());
     if (!taken) {
         log::error("session {} LUN {}: its device is not taken back: {}", session.sid, lun,
                    taken.error().message());
@@ -120,9 +119,11 @@ ring::Task<void> Daemon::take_back(ManagedSession& session, UnitState unit) {
         if (taken.error().code != base::Errc::not_found) {
             session.orphans.push_back(unit_state(*served));
         }
+        std::erase(session.attaching, served.get());
         co_return;
     }
     log::info("session {} LUN {}: {} is served again", session.sid, lun, served->device->path());
+    std::erase(session.attaching, served.get());
     session.luns.push_back(std::move(served));
 }
 
