@@ -36,6 +36,7 @@ public:
 
     /// What create() makes; none when the one that was asked for does not work here.
     std::optional<Backend> chosen() const { return chosen_; }
+    const std::string& why_none() const { return why_none_; }
 
     /// A new device. Errors: not_supported, with the reason, when none was chosen.
     ring::Task<base::Result<std::unique_ptr<BlockDevice>>> create(DeviceIdentity identity,

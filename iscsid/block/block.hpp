@@ -79,6 +79,12 @@ public:
     /// Ends `request`: 0, or a positive errno.
     virtual void complete(Request& request, int error_number) = 0;
 
+    /// The handler cannot work on `request` now, nor soon. True: the queue keeps it, without its data, and
+    /// starts it anew after release_held(). False: the handler has to keep it.
+    virtual bool hold(Request&) { return false; }
+    /// What is held may be started again.
+    virtual void release_held() {}
+
     /// What users are told from now on; those that do not ask again keep what they know.
     virtual void resize(const Attributes& attributes) = 0;
 

@@ -23,6 +23,10 @@ struct KernelDeviceRequest {
     std::uint64_t cookie = 0;
     Attributes attributes;
     unsigned depth = 32; ///< requests that the handler works on at a time
+    /// False: the kernel fails its I/O and takes it away when this process dies (the self-test's, which reads
+    /// from it: nobody can die while it waits for a device that waits for its next server). Only ublk knows
+    /// it.
+    bool outlives_daemon = true;
     UdevProperties properties;
     /// How long I/O waits for a new daemon when this one has died, before it fails. Only nbd can bound it.
     std::chrono::seconds abandoned_timeout{120};

@@ -265,8 +265,9 @@ NbdConnection::Step NbdConnection::begin(const nbd::RequestHeader& header, nbd::
 base::MutableBytes NbdConnection::claim_data(std::size_t bytes) {
     // One client does not get the whole pool, or a slow reader with many large requests would starve the
     // others.
+    constexpr std::size_t share = 8;
     const std::size_t taken = BufferPool::rounded(bytes);
-    if (held_bytes_ > 0 && held_bytes_ + taken > pool_.size() / 4) {
+    if (held_bytes_ > 0 && held_bytes_ + taken > pool_.size() / share) {
         return {};
     }
     const base::MutableBytes data = pool_.claim(bytes, *this);

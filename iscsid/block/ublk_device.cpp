@@ -1,6 +1,7 @@
 #include "block/ublk_device.hpp"
 
 #include "base/check.hpp"
+#include "block/device_helper.hpp"
 #include "block/ublk_rules.hpp"
 #include "block/udev.hpp"
 #include "ring/await.hpp"
@@ -29,6 +30,14 @@ constexpr auto node_time_max = std::chrono::seconds(5);
 constexpr auto recovery_time_max = std::chrono::seconds(60);
 /// Until the kernel has all tags; the reading of the partition table is not counted.
 constexpr auto fetch_time_max = std::chrono::seconds(10);
+
+/// For START_USER_RECOVERY to get at a device whose start may not have ended.
+constexpr auto locked_time_max = std::chrono::seconds(10);
+
+/// Before Linux 6.16 the driver's clean-up after a daemon's death goes on for a moment after it has said that
+/// recovery may begin, and ends whatever commands it finds in the tags (ublk_quiesce_work_fn): commands of
+/// the new daemon would be ended behind its back, and later requests would use freed memory of the kernel.
+constexpr auto settling_time = std::chrono::milliseconds(250);
 
 constexpr std::uint64_t features_needed =
     ublk::feature_user_recovery | ublk::feature_user_recovery_reissue | ublk::feature_user_copy;
@@ -65,7 +74,8 @@ ublk::DeviceInfo wanted_info(const KernelDeviceRequest& request, std::uint64_t f
     // once that the daemon has died, and after 30 s otherwise (Linux 6.12).
     info.queue_depth = static_cast<std::uint16_t>(std::min(request.depth + 1, ublk::queue_depth_max));
     info.io_bytes_max = ublk::io_bytes_max;
-    info.features = features_needed | (features & features_welcome);
+    info.features = request.outlives_daemon ? features_needed | (features & features_welcome)
+                                            : std::uint64_t{ublk::feature_user_copy};
     info.cookie = request.cookie;
     return info;
 }
@@ -202,11 +212,38 @@ ring::Task<UblkDevice::Made> UblkDevice::take_back(UblkControl& control, KernelD
     co_return Made(std::move(device));
 }
 
+/// The daemon before this one may have died while the device was being started. The kernel then holds the
+/// device's lock until I/O has ended that nobody will ever serve, and whoever wants the lock waits with it.
+ring::Task<int> UblkDevice::start_recovery(DeviceHelper& helper) {
+    std::string request = fmt::format("recover-ublk {}", info_.dev_id);
+    const base::Deadline deadline = ring::monotonic_now() + locked_time_max;
+    auto answer = co_await helper.ask(std::move(request), deadline);
+    co_return answer.result;
+}
+
 ring::Task<base::Result<void>> UblkDevice::recover() {
     const base::TimePoint give_up_at = ring::monotonic_now() + recovery_time_max;
+    std::unique_ptr<DeviceHelper> helper;
+    if (!udev_knows(name_, request_.cookie)) {
+        auto started = DeviceHelper::start(control_.loop());
+        if (!started) {
+            co_return base::fail(std::move(started.error()));
+        }
+        helper = std::move(*started);
+    }
     while (true) {
-        const int result = co_await control_.start_user_recovery(info_.dev_id);
+        int result = 0;
+        if (helper == nullptr) {
+            result = co_await control_.start_user_recovery(info_.dev_id);
+        } else {
+            result = co_await start_recovery(*helper);
+        }
         if (result == 0) {
+            const bool cleans_up_first = (info_.features & ublk::feature_quiesce) != 0;
+            ring::Sleep settling(control_.loop(), ring::monotonic_now() + settling_time);
+            if (!cleans_up_first) {
+                co_await settling;
+            }
             co_return base::Result<void>();
         }
         if (result == -EINVAL) {
@@ -217,6 +254,10 @@ ring::Task<base::Result<void>> UblkDevice::recover() {
             if (asked == 0 && now_is.state == ublk::State::quiesced) {
                 co_return base::Result<void>();
             }
+        }
+        if (result == -ETIME) {
+            co_return base::fail(base::Errc::busy, name_ + " was being started when the daemon before this "
+                                                           "one died: the kernel does not give it back");
         }
         const base::TimePoint now = ring::monotonic_now();
         if (result != -EBUSY || now >= give_up_at) {
@@ -267,9 +308,10 @@ ring::Task<base::Result<void>> UblkDevice::begin() {
     const base::TimePoint give_up_at = ring::monotonic_now() + fetch_time_max;
     int result = 0;
     if (taken_back_) {
+        co_await check_tags();
         result = co_await control_.end_user_recovery(info_.dev_id, give_up_at);
     } else {
-        result = co_await control_.start_device(info_.dev_id, give_up_at);
+        result = co_await start_device(give_up_at);
     }
     const int refused = shared_->refused.load(std::memory_order_acquire);
     if (result < 0 && refused != 0) {
@@ -280,6 +322,31 @@ ring::Task<base::Result<void>> UblkDevice::begin() {
     }
     begun_ = true;
     co_return base::Result<void>();
+}
+
+/// Before Linux 7 START_DEV reads the partition table, and so waits for I/O that this process serves.
+ring::Task<int> UblkDevice::start_device(base::TimePoint give_up_at) {
+    if (!request_.outlives_daemon) {
+        // I/O of this device fails when this process dies, which therefore can.
+        const int result = co_await control_.start_device(info_.dev_id, ::getpid(), give_up_at);
+        co_return result;
+    }
+    std::string request = fmt::format("start-ublk {} {}", info_.dev_id, ::getpid());
+    auto answer = co_await ask_device_helper(control_.loop(), std::move(request), base::Deadline());
+    co_return answer.result;
+}
+
+/// The kernel ended commands of a device that is being taken back (see settling_time): it must not go live
+/// like this. Only the end of this process gives it back to the kernel, and then it can be tried again.
+ring::Task<void> UblkDevice::check_tags() {
+    const unsigned lost = shared_->lost.load(std::memory_order_acquire);
+    if (lost == 0) {
+        co_return;
+    }
+    ublk::DeviceInfo now_is;
+    const int asked = co_await control_.get_device_info(info_.dev_id, now_is);
+    const bool stopped = asked == 0 && now_is.state == ublk::State::dead;
+    base::check(stopped, "a device that is taken back has all its tags");
 }
 
 ring::Task<base::Result<void>> UblkDevice::resize(Attributes attributes) {

@@ -9,11 +9,15 @@
 #include "block/ublk_control.hpp"
 #include "block/ublk_queue.hpp"
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace iscsi::block {
+
+class DeviceHelper;
 
 class UblkDevice final : public BlockDevice {
 public:
@@ -24,9 +28,8 @@ public:
     /// more devices are allowed), internal.
     static ring::Task<Made> create(UblkControl& control, KernelDeviceRequest request);
     /// The device that a daemon before this one made with `request.cookie`; its depth and its parameters are
-    /// what they were. From here on until the queue is made no daemon may die, so do it when the path is up.
-    /// Waits until the kernel has noticed the old daemon's end. Errors: not_found (also when it had never
-    /// been started; it is deleted then), busy (still served after a minute), internal.
+    /// what they were. Waits until the kernel has noticed the old daemon's end. Errors: not_found (also when
+    /// it had never been started; it is deleted then), busy (still served after a minute), internal.
     static ring::Task<Made> take_back(UblkControl& control, KernelDeviceRequest request);
 
     ~UblkDevice() override;
@@ -54,6 +57,9 @@ private:
     ring::Task<base::Result<void>> prepare();
     ring::Task<base::Result<void>> open_node();
     ring::Task<base::Result<void>> recover();
+    ring::Task<int> start_recovery(DeviceHelper& helper);
+    ring::Task<int> start_device(base::TimePoint give_up_at);
+    ring::Task<void> check_tags();
     UdevProperties properties() const;
     base::Error failure(const char* command, int result) const;
 

@@ -54,6 +54,7 @@ KernelDeviceRequest test_request() {
     KernelDeviceRequest request;
     request.cookie = test_cookie;
     request.depth = 4;
+    request.outlives_daemon = false;
     request.attributes.size_bytes = test_bytes;
     return request;
 }

@@ -90,6 +90,7 @@ void UblkQueue::on_fetched(Tag& tag, int result) {
 void UblkQueue::die(Tag& tag) {
     tag.state = State::dead;
     --live_;
+    device_.shared->lost.fetch_add(1, std::memory_order_release);
     if (closing_) {
         context_.loop.mark(*this);
     }
@@ -104,40 +105,43 @@ void UblkQueue::begin(Tag& tag) {
     if (!ublk::has_data(tag.verb)) {
         return start(tag, {});
     }
-    if (first_waiting_ != nullptr) {
-        return wait(tag);
+    if (!waiting_.empty()) {
+        return waiting_.push(tag);
     }
     const base::MutableBytes data = context_.pool.claim(tag.length_bytes, *this);
     if (data.empty()) {
-        return wait(tag);
+        return waiting_.push(tag);
     }
     start(tag, data);
 }
 
-void UblkQueue::wait(Tag& tag) {
+void UblkQueue::TagList::push(Tag& tag) {
     tag.state = State::waiting;
     tag.next = nullptr;
-    (last_waiting_ != nullptr ? last_waiting_->next : first_waiting_) = &tag;
-    last_waiting_ = &tag;
+    (last != nullptr ? last->next : first) = &tag;
+    last = &tag;
 }
 
-UblkQueue::Tag& UblkQueue::pop_waiting() {
-    auto& tag = static_cast<Tag&>(*first_waiting_);
-    first_waiting_ = tag.next;
-    if (first_waiting_ == nullptr) {
-        last_waiting_ = nullptr;
+UblkQueue::Tag& UblkQueue::TagList::pop() {
+    auto& tag = static_cast<Tag&>(*first);
+    first = std::exchange(tag.next, nullptr);
+    if (first == nullptr) {
+        last = nullptr;
     }
-    tag.next = nullptr;
     return tag;
 }
 
 void UblkQueue::start_waiting() {
-    while (first_waiting_ != nullptr) {
-        const base::MutableBytes data = context_.pool.claim(first_waiting_->length_bytes, *this);
-        if (data.empty()) {
-            return;
+    while (!waiting_.empty()) {
+        const Request& next = *waiting_.first;
+        base::MutableBytes data;
+        if (ublk::has_data(next.verb)) {
+            data = context_.pool.claim(next.length_bytes, *this);
+            if (data.empty()) {
+                return;
+            }
         }
-        start(pop_waiting(), data);
+        start(waiting_.pop(), data);
     }
 }
 
@@ -185,6 +189,27 @@ void UblkQueue::complete(Request& request, int error_number) {
     }
 }
 
+bool UblkQueue::hold(Request& request) {
+    auto& tag = static_cast<Tag&>(request);
+    base::check(tag.queue == this && tag.state == State::at_handler, "what is held was at the handler");
+    --at_handler_;
+    release(tag);
+    if (closing_) {
+        turn_away(tag);
+        context_.loop.mark(*this);
+    } else {
+        held_.push(tag);
+    }
+    return true;
+}
+
+void UblkQueue::release_held() {
+    while (!held_.empty()) {
+        waiting_.push(held_.pop());
+    }
+    context_.loop.mark(*this);
+}
+
 void UblkQueue::release(Tag& tag) {
     if (!tag.data.empty()) {
         context_.pool.release(std::exchange(tag.data, {}));
@@ -210,8 +235,11 @@ void UblkQueue::close(std::function<void()> closed) {
     closing_ = true;
     closed_ = std::move(closed);
     context_.pool.forget(*this);
-    while (first_waiting_ != nullptr) {
-        turn_away(pop_waiting());
+    while (!waiting_.empty()) {
+        turn_away(waiting_.pop());
+    }
+    while (!held_.empty()) {
+        turn_away(held_.pop());
     }
     context_.loop.mark(*this);
 }

@@ -21,6 +21,7 @@ namespace iscsi::block {
 /// What the two halves of a ublk device know of each other. Both threads.
 struct UblkShared {
     std::atomic<bool> stopped = false; ///< the kernel ends the commands of all tags
+    std::atomic<unsigned> lost = 0;    ///< tags whose commands the kernel has ended for good
     std::atomic<int> refused = 0;      ///< the errno with which it refused to take one
 };
 
@@ -39,6 +40,9 @@ public:
     ~UblkQueue() override;
 
     void complete(Request& request, int error_number) override;
+    /// The kernel keeps the data: the pool's memory is for those that can make progress.
+    bool hold(Request& request) override;
+    void release_held() override;
     /// The kernel knows the size by itself.
     void resize(const Attributes&) override {}
     /// A device that was stopped takes its tags back. One that was not is given up with all that is in it, as
@@ -54,7 +58,7 @@ public:
 private:
     enum class State : std::uint8_t {
         fetching, ///< the kernel has it and puts a request in
-        waiting,  ///< in line for memory
+        waiting,  ///< in line for memory, or held
         at_handler,
         dead, ///< never given to the kernel again
     };
@@ -75,7 +79,13 @@ private:
     void submit(Tag& tag, std::uint32_t command, std::int32_t result);
     void on_fetched(Tag& tag, int result);
     void begin(Tag& tag);
-    void wait(Tag& tag);
+    struct TagList {
+        bool empty() const { return first == nullptr; }
+        void push(Tag& tag);
+        Tag& pop();
+        Request* first = nullptr;
+        Request* last = nullptr;
+    };
     void start(Tag& tag, base::MutableBytes data);
     void commit(Tag& tag, int error_number);
     bool read_in(Tag& tag);
@@ -84,7 +94,6 @@ private:
     void die(Tag& tag);
     void turn_away(Tag& tag);
     void start_waiting();
-    Tag& pop_waiting();
     void on_memory() override { context_.loop.mark(*this); }
     void pump() override;
     void finish_closing();
@@ -97,8 +106,8 @@ private:
     Tags tags_;
     unsigned live_;
     unsigned at_handler_ = 0;
-    Request* first_waiting_ = nullptr;
-    Request* last_waiting_ = nullptr;
+    TagList waiting_; ///< in line for memory
+    TagList held_;    ///< until release_held()
     bool closing_ = false;
     bool submitted_ = false; ///< closing: nothing of ours waits for an enter
     std::function<void()> closed_;

@@ -56,6 +56,14 @@ base::Result<void> make_on_shard(ManagedSession& session, ServedLun& served) {
     return {};
 }
 
+/// Its device is being taken back, or could not be so far: a second one would be a second page cache.
+bool has_device_elsewhere(const ManagedSession& session, base::Lun lun) {
+    return std::ranges::any_of(session.orphans,
+                               [&](const UnitState& unit) { return unit.facts.lun == lun; }) ||
+           std::ranges::any_of(session.attaching,
+                               [&](const ServedLun* served) { return served->facts.lun == lun; });
+}
+
 std::uint64_t random_cookie() {
     std::uint64_t cookie = 0;
     while (cookie == 0 && ::getrandom(&cookie, sizeof cookie, 0) != sizeof cookie) {
@@ -141,6 +149,9 @@ ring::Task<base::Result<void>> Daemon::find_units(ManagedSession& session, std::
                          facts.error().message());
             continue;
         }
+        if (has_device_elsewhere(session, lun)) {
+            continue;
+        }
         auto served =
             std::ranges::find_if(session.luns, [&](const auto& known) { return known->facts.lun == lun; });
         if (served != session.luns.end()) {
@@ -171,11 +182,14 @@ ring::Task<void> Daemon::attach_all(ManagedSession& session, std::vector<scsi::L
         units.push_back(std::move(served));
     }
     // Once, before the first device: should this daemon die now, the next one knows them all.
-    save(session);
+    const bool saved = save(session);
     // Made one after the other, so that their numbers are in the order of the units; shown all at once.
     ring::TaskGroup attaching;
     for (std::unique_ptr<ServedLun>& served : units) {
-        auto made = co_await make_device(session, *served);
+        base::Result<void> made = base::fail(base::Errc::database, "nothing can be written to /run");
+        if (saved || served->cookie == 0) {
+            made = co_await make_device(session, *served);
+        }
         attaching.spawn(attach(session, std::move(served), std::move(made), note));
     }
     co_await attaching.join();

@@ -112,7 +112,7 @@ ring::Task<void> Daemon::end_sessions() {
         if (lasts) {
             leaves_devices_ = true;
         } else if (session != nullptr) {
-            session->keep_state = true;
+            session->keep_state = session->established && session->state != ManagedSession::State::ending;
             co_await abandon_session(*session);
         }
     }

@@ -125,11 +125,14 @@ private:
 
     // restore.cpp
     /// Writes down what the next daemon has to know of the session.
-    void save(const ManagedSession& session);
+    /// False (and a line in the log) when it cannot be written.
+    bool save(const ManagedSession& session);
     void forget(std::uint32_t sid);
     ring::Task<void> restore(SessionState state);
     ring::Task<void> bring_back(ManagedSession& session, std::vector<UnitState> units);
     ring::Task<void> take_back(ManagedSession& session, UnitState unit);
+    ring::Task<void> finish_logout(ManagedSession& session);
+    ring::Task<void> adopt_orphans(ManagedSession& session);
     ring::Task<base::Result<void>> find_device(ManagedSession& session, ServedLun& served);
 
     // recover.cpp

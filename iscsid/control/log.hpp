@@ -1,6 +1,6 @@
 // The daemon's log: to standard error in the foreground, else to syslog. One line an event where one is
-// enough, printable text only, never a secret. Control's thread (and start-up); shards tell control instead
-// of logging.
+// enough, printable text only, never a secret. Nothing here waits: what the reader has no room for is lost.
+// Control's thread (and start-up); shards tell control instead of logging.
 #pragma once
 
 #include <fmt/format.h>

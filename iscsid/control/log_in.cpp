@@ -66,6 +66,7 @@ ring::Task<ipc::Reply> Daemon::log_in(ipc::Login request) {
         co_return refused(std::move(error));
     }
     session.state = ManagedSession::State::running;
+    session.established = true;
     save(session);
     if (session.dropped) {
         start_recovery(session);
@@ -91,6 +92,9 @@ base::Result<void> Daemon::check_login(const ipc::Login& request) {
     }
     if (auto usable = open_request(request.node, config_.initiator, base::Isid()); !usable) {
         return base::fail(std::move(usable.error()));
+    }
+    if (!backends_->chosen()) {
+        return base::fail(base::Errc::not_supported, backends_->why_none());
     }
     auto allowed =
         static_cast<std::size_t>(std::max<std::int64_t>(1, request.node.number(Key::session_nr_sessions)));
@@ -170,7 +174,12 @@ ring::Task<base::Result<void>> Daemon::open_session(ManagedSession& session) {
                 co_return base::fail(std::move(request.error()));
             }
             request->endpoint = endpoint;
-            session.initiator_name = request->login.initiator_name;
+            // The nexus keeps its name for life: another one would be another nexus, and the target would not
+            // end the tasks of the old one before they are sent again.
+            if (session.initiator_name.empty()) {
+                session.initiator_name = request->login.initiator_name;
+            }
+            request->login.initiator_name = session.initiator_name;
             auto opened = co_await open_at(session, std::move(*request));
             if (opened) {
                 session.endpoint = endpoint;

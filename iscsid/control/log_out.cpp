@@ -24,6 +24,10 @@ ring::Task<ipc::Reply> Daemon::log_out(ipc::Logout request) {
     while (session.rescanning || !session.attaching.empty()) {
         ring::Sleep pause(*loop_, loop_->now() + std::chrono::milliseconds(20));
         co_await pause;
+        if (registry_.find(request.sid) == nullptr || session.state == State::ending) {
+            ipc::ErrorReply gone{{base::Errc::cancelled, "iscsid is stopping"}};
+            co_return ipc::Reply(std::move(gone));
+        }
     }
     auto ended = co_await end_safely(session);
     if (!ended) {
@@ -57,7 +61,7 @@ ring::Task<base::Result<void>> Daemon::end_safely(ManagedSession& session) {
     co_await session.until_unused();
     // Since the nexus retired every I/O fails, so nobody can begin anything; and an nbd device goes only when
     // nobody has it open.
-    claims.clear();
+    co_await block::release(claims);
     co_await detach_all(session);
     co_await flush_caches(session);
     session.luns.clear();

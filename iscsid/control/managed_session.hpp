@@ -75,6 +75,8 @@ public:
     bool rescanning = false;                  ///< one rescan at a time
     bool leaving = false;                     ///< a logout was asked for; it may still be refused
     bool keep_state = false;                  ///< ends with the daemon only: the next one brings it back
+    bool established = false;                 ///< the first login and scan were done
+    bool ended_before = false;                ///< a daemon before this one was logging it out
     bool restored = false;                    ///< of a daemon before this one, and not logged in since
     std::optional<base::Duration> down_since; ///< CLOCK_BOOTTIME of the drop, until the path is up
     shard::Endpoint endpoint;                 ///< of the connection, or of the last one

@@ -95,6 +95,9 @@ ring::Task<void> Daemon::recover(ManagedSession& session) {
 
 /// Units of a restored session that had no device, or one that was lost with the daemon before.
 ring::Task<void> Daemon::find_again(ManagedSession& session) {
+    if (session.rescanning || session.leaving || session.node.text(Key::session_scan) == "manual") {
+        co_return;
+    }
     std::string note;
     session.rescanning = true;
     auto scanned = co_await scan_and_attach(session, note);

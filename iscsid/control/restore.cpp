@@ -2,6 +2,7 @@
 // devices are served again at once, their requests wait; then each session logs in as after a drop.
 #include "control/daemon.hpp"
 #include "control/log.hpp"
+#include "control/scan.hpp"
 #include "scsi/capacity.hpp"
 
 #include <utility>
@@ -39,14 +40,15 @@ ring::Task<void> Daemon::begin() {
     }
 }
 
-void Daemon::save(const ManagedSession& session) {
+bool Daemon::save(const ManagedSession& session) {
     SessionState state;
     state.sid = session.sid;
     state.node = session.node;
     state.isid = session.isid;
     state.initiator_name = session.initiator_name;
     state.down_since = session.down_since;
-    state.logging_in = session.state == State::logging_in;
+    state.logging_in = !session.established;
+    state.ending = session.ended_before || (session.established && session.state == State::ending);
     for (const auto& served : session.luns) {
         if (served->cookie != 0) {
             state.units.push_back(unit_state(*served));
@@ -58,10 +60,12 @@ void Daemon::save(const ManagedSession& session) {
         }
     }
     state.units.insert(state.units.end(), session.orphans.begin(), session.orphans.end());
-    if (auto written = state_.write(state); !written) {
+    auto written = state_.write(state);
+    if (!written) {
         log::error("session {}: a restart of iscsid will not find it: {}", session.sid,
                    written.error().message());
     }
+    return written.has_value();
 }
 
 void Daemon::forget(std::uint32_t sid) {
@@ -82,6 +86,8 @@ ring::Task<void> Daemon::restore(SessionState state) {
     session.initiator_name = std::move(state.initiator_name);
     session.state = State::recovering;
     session.restored = true;
+    session.established = true;
+    session.ended_before = state.ending;
     session.down_since = state.down_since.value_or(ring::boot_time_now());
     log::info("session {}: {} is taken over from the iscsid before", session.sid, session.title());
     co_await make_nexus(session);
@@ -95,8 +101,41 @@ ring::Task<void> Daemon::bring_back(ManagedSession& session, std::vector<UnitSta
         taking.spawn(take_back(session, std::move(unit)));
     }
     co_await taking.join();
+    if (session.ended_before) {
+        recoveries_.spawn(finish_logout(session));
+        co_return;
+    }
     if (session.state == State::recovering) {
         start_recovery(session);
+    }
+    co_await adopt_orphans(session);
+}
+
+/// The daemon before this one died in a logout that nobody could refuse any more: nobody uses the devices.
+ring::Task<void> Daemon::finish_logout(ManagedSession& session) {
+    session.state = State::ending;
+    co_await retire(session);
+    co_await session.until_unused();
+    co_await destroy_session(session);
+}
+
+/// Devices that could not be taken back are tried again, when there is a session to compare their units with.
+ring::Task<void> Daemon::adopt_orphans(ManagedSession& session) {
+    while (!session.orphans.empty() && session.state != State::ending) {
+        ring::Sleep pause(*loop_, loop_->now() + std::chrono::seconds(1));
+        co_await pause;
+        if (session.state != State::running) {
+            continue;
+        }
+        UnitState unit = session.orphans.front();
+        Scanner scanner(*loop_, session.shard.loop(), *session.nexus);
+        auto facts = co_await scanner.inspect(unit.facts.lun);
+        if (!facts || !scsi::is_disk(*facts) || !scsi::same_unit(unit.facts, *facts)) {
+            continue;
+        }
+        session.orphans.erase(session.orphans.begin());
+        unit.facts = std::move(*facts);
+        co_await take_back(session, std::move(unit));
     }
 }
 

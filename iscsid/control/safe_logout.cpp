@@ -28,6 +28,10 @@ std::vector<std::string> who_uses(const std::string& name, bool claimed) {
 
 ring::Task<base::Result<void>> Daemon::claim_devices(ManagedSession& session,
                                                      std::vector<block::DeviceClaim>& claims) {
+    if (!session.orphans.empty()) {
+        co_return base::fail(base::Errc::busy, "a device of the session was not taken back from the iscsid "
+                                               "before; it may be in use");
+    }
     std::vector<std::string> names = lasting_devices(session);
     const auto mode =
         config_.safe_logout ? block::DeviceClaim::Mode::exclusive : block::DeviceClaim::Mode::shared;
@@ -47,7 +51,7 @@ ring::Task<base::Result<void>> Daemon::claim_devices(ManagedSession& session,
         users.insert(users.end(), found.begin(), found.end());
     }
     if (!users.empty()) {
-        claims.clear();
+        co_await block::release(claims);
         co_return base::fail(base::Errc::busy, fmt::format("{}", fmt::join(users, "\n")));
     }
     co_return base::Result<void>();

@@ -39,6 +39,7 @@ void describe(F& member, T& state) {
     member("initiator_name", state.initiator_name);
     member("down_since_ns", state.down_since);
     member("logging_in", state.logging_in);
+    member("ending", state.ending);
     member("units", state.units);
 }
 

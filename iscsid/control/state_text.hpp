@@ -36,6 +36,7 @@ struct SessionState {
     /// daemon; empty while the path is up.
     std::optional<base::Duration> down_since;
     bool logging_in = false; ///< the first login and scan were not done yet
+    bool ending = false;     ///< a logout was past the point where it can be refused
     std::vector<UnitState> units;
 
     friend bool operator==(const SessionState&, const SessionState&) = default;

@@ -116,7 +116,8 @@ void Lun::begin(block::Request& request) {
 
 void Lun::proceed(Slot& slot) {
     if (nexus_.state() == PathState::down) {
-        return park(slot);
+        park(slot);
+        return;
     }
     // Again for each command: the unit may have shrunk or changed since the request came.
     if (int error_number = refusal(*slot.request); error_number != 0) {
@@ -127,8 +128,16 @@ void Lun::proceed(Slot& slot) {
     }
 }
 
-void Lun::park(Slot& slot) {
-    slot.parked = true;
+/// True when the queue has the request again, to be started anew; else it waits here.
+bool Lun::park(Slot& slot) {
+    if (!queue_->hold(*slot.request)) {
+        slot.parked = true;
+        return false;
+    }
+    slot.request = nullptr;
+    give_up_slot(slot);
+    start_waiting();
+    return true;
 }
 
 void Lun::on_path_state(PathState state) {
@@ -148,6 +157,9 @@ void Lun::on_path_state(PathState state) {
             queue_->complete(waiting_.pop(), ENOLINK);
         }
     }
+    if (queue_ != nullptr) {
+        queue_->release_held();
+    }
 }
 
 void Lun::on_command_done(void* self, PathCommand& command) {
@@ -160,7 +172,8 @@ void Lun::on_outcome(Slot& slot) {
         if (nexus_.state() == PathState::failed) {
             return finish(slot, ENOLINK);
         }
-        return park(slot);
+        counters_.replays += park(slot) ? 1 : 0;
+        return;
     }
     scsi::Disposition disposition =
         slot.outcome == session::Outcome::target_failure
@@ -275,11 +288,15 @@ void Lun::fall_back(Slot& slot, int error_number) {
 
 void Lun::finish(Slot& slot, int error_number) {
     block::Request& request = *std::exchange(slot.request, nullptr);
-    slot.next_slot = std::exchange(free_, &slot);
-    --busy_;
+    give_up_slot(slot);
     counters_.failures += error_number != 0 ? 1 : 0;
     queue_->complete(request, error_number);
     start_waiting();
+}
+
+void Lun::give_up_slot(Slot& slot) {
+    slot.next_slot = std::exchange(free_, &slot);
+    --busy_;
 }
 
 void Lun::start_waiting() {

@@ -99,7 +99,8 @@ private:
     void retry(Slot& slot, const scsi::Disposition& disposition);
     void fall_back(Slot& slot, int error_number);
     void delay(Slot& slot, base::Duration duration);
-    void park(Slot& slot);
+    bool park(Slot& slot);
+    void give_up_slot(Slot& slot);
     void finish(Slot& slot, int error_number);
     void start_waiting();
 

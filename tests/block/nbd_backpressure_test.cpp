@@ -78,8 +78,8 @@ TEST_CASE("one client cannot take more than its share of the pool", "[nbd]") {
         said += request({.type = 0, .length = 128 * 1024, .cookie = cookie});
     }
     greedy.say(said);
-    CHECK(greedy.disk.held() == 8);
-    CHECK(pool->claimed() == pool->size() / 4);
+    CHECK(greedy.disk.held() == 4);
+    CHECK(pool->claimed() == pool->size() / 8);
     modest.say(request({.type = 0, .length = 512, .cookie = 1}));
     CHECK(modest.heard.size() == 16 + 512);
     greedy.disk.hold = false;

@@ -42,6 +42,7 @@ public:
         auto made = control::Daemon::create(std::move(config));
         REQUIRE(made);
         daemon = std::move(*made);
+        begin();
         auto listening = control::IpcServer::listen(*daemon);
         REQUIRE(listening);
         server = std::move(*listening);
@@ -54,6 +55,11 @@ public:
     Fixture(const Fixture&) = delete;
     Fixture& operator=(const Fixture&) = delete;
 
+    void begin() {
+        ring::TaskGroup group;
+        group.spawn(daemon->begin());
+        run_until([&] { return group.empty(); });
+    }
     void stop() {
         if (!std::exchange(stopped_, true)) {
             ring::TaskGroup group;

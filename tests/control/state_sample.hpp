@@ -73,7 +73,7 @@ inline scsi::LunFacts facts(std::uint64_t lun) {
 
 inline SessionState session(std::uint32_t sid) {
     SessionState state;
-    auto& [number, node, isid, initiator_name, down_since, logging_in, units] = state;
+    auto& [number, node, isid, initiator_name, down_since, logging_in, ending, units] = state;
     number = sid;
     (void)node.set(records::Key::node_name, "iqn.2001-04.com.example:t1");
     (void)node.set(records::Key::conn_address, "fe80::1%eth0");
@@ -86,6 +86,7 @@ inline SessionState session(std::uint32_t sid) {
     initiator_name = "iqn.2016-04.com.example:initiator";
     down_since = base::Duration(INT64_MAX);
     logging_in = true;
+    ending = true;
     units = {{facts(0), block::Backend::ublk, 1},
              {facts(0x4001000000000000), block::Backend::nbd, 0xffffffffffffffff},
              {facts(0xffffffffffffffff), block::Backend::socket, 0x8000000000000000}};

@@ -61,6 +61,7 @@ TEST_CASE("the state of a session comes back as it was, member for member") {
         CHECK(again->initiator_name == state.initiator_name);
         CHECK(again->down_since == state.down_since);
         CHECK(again->logging_in);
+        CHECK(again->ending);
         CHECK(again->units == state.units);
         CHECK(state_text(*again) == state_text(state));
     }

@@ -6,7 +6,8 @@ build_packages=(g++ cmake ninja-build pkg-config liburing-dev libisal-dev libssl
   nlohmann-json3-dev libexpected-dev libnl-3-dev libnl-genl-3-dev libmount-dev)
 demo_packages=("${build_packages[@]}" tgt libnbd-bin qemu-utils procps)
 check_packages=("${demo_packages[@]}" git clang clang-format clang-tidy binutils python3 catch2 libclang-rt-14-dev libiscsi-dev
-  libiscsi-bin istgt fio e2fsprogs util-linux mount)
+  libiscsi-bin istgt fio e2fsprogs util-linux mount
+  qemu-system-x86 busybox-static kmod cpio xz-utils udev xfsprogs sg3-utils fdisk iproute2)
 
 missing_packages() { # package...
   local package
