@@ -1,4 +1,5 @@
 // iscsid: builds every object in order and runs; no logic.
+#include "block/device_helper.hpp"
 #include "control/daemon.hpp"
 #include "control/ipc_server.hpp"
 #include "control/log.hpp"
@@ -10,6 +11,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <sys/signalfd.h>
 #include <thread>
 #include <tuple>
@@ -87,6 +89,13 @@ ring::Task<void> run_until_stopped(control::Daemon& daemon, control::IpcServer& 
     daemon.loop().stop();
 }
 
+/// By its configuration, or because a daemon before it did.
+bool may_serve_kernel_devices(const records::Config& config, const records::Paths& paths) {
+    std::error_code error;
+    const bool no_state = std::filesystem::is_empty(paths.sessions_dir(), error) || error;
+    return config.daemon.text(records::Key::daemon_block) != "socket" || !no_state;
+}
+
 control::DaemonConfig daemon_config(process::Files files, const records::Paths& paths) {
     const records::Record& settings = files.config.daemon;
     control::DaemonConfig config;
@@ -105,7 +114,7 @@ int run(const process::Options& options, const records::Paths& paths, process::B
     for (const std::string& warning : warnings) {
         control::log::warning("{}", warning);
     }
-    if (files.config.daemon.text(records::Key::daemon_block) != "socket") {
+    if (may_serve_kernel_devices(files.config, paths)) {
         for (const std::string& warning : process::protect_memory()) {
             control::log::warning("{}", warning);
         }
@@ -160,6 +169,10 @@ int run(const process::Options& options, const records::Paths& paths, process::B
 } // namespace
 
 int main(int argc, char** argv) {
+    // Before anything of the daemon's is made.
+    if (block::is_device_helper(argc, argv)) {
+        return block::device_helper_main();
+    }
     auto options = process::parse_options(argc, argv);
     if (!options) {
         if (!options.error().detail.empty()) {

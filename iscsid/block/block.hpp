@@ -133,6 +133,9 @@ public:
     /// Takes the device away from its users and waits until node and links are gone. The queue serves what is
     /// in progress meanwhile. Who uses it is not asked.
     virtual ring::Task<base::Result<void>> remove() = 0;
+    /// Before the daemon ends of its own will: I/O that comes from now on waits for the next daemon, what is
+    /// in progress can end. False where the kernel has no such thing: nothing has happened.
+    virtual ring::Task<bool> quiesce() { co_return false; }
     /// True when the kernel keeps the device, and its users wait, while no daemon serves it.
     virtual bool outlives_daemon() const = 0;
 };

@@ -1,13 +1,12 @@
 #include "block/device_use.hpp"
 
+#include "base/check.hpp"
 #include "base/text.hpp"
-#include "ring/await.hpp"
 
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
-#include <fcntl.h>
 #include <filesystem>
 #include <fmt/format.h>
 #include <fstream>
@@ -237,52 +236,50 @@ std::vector<std::string> openers_of(const std::string& name) {
     return lines;
 }
 
-DeviceClaim::DeviceClaim(ring::Loop& loop, std::string path, int file)
-    : loop_(&loop), path_(std::move(path)), file_(file) {}
-
-DeviceClaim::DeviceClaim(DeviceClaim&& other) noexcept
-    : loop_(other.loop_), path_(std::move(other.path_)), file_(std::exchange(other.file_, -1)) {}
-
-DeviceClaim& DeviceClaim::operator=(DeviceClaim&& other) noexcept {
-    std::swap(loop_, other.loop_);
-    std::swap(path_, other.path_);
-    std::swap(file_, other.file_);
-    return *this;
-}
-
-DeviceClaim::~DeviceClaim() {
-    if (file_ >= 0) {
-        ::close(file_);
-    }
-}
+DeviceClaim::DeviceClaim(std::unique_ptr<DeviceHelper> helper, std::string path)
+    : helper_(std::move(helper)), path_(std::move(path)) {}
 
 ring::Task<base::Result<DeviceClaim>> DeviceClaim::open(ring::Loop& loop, std::string path, Mode mode) {
-    const int exclusive = mode == Mode::exclusive ? O_EXCL : 0;
-    ring::OpWait opening(loop);
-    io_uring_sqe* sqe = opening.sqe();
-    io_uring_prep_openat(sqe, AT_FDCWD, path.c_str(), O_RDONLY | O_CLOEXEC | exclusive, 0);
-    // To open a block device can mean to wait for it: on a thread of the kernel's, not on this one.
-    sqe->flags |= IOSQE_ASYNC;
-    const int opened = co_await opening;
-    if (opened >= 0) {
-        co_return DeviceClaim(loop, std::move(path), opened);
+    auto helper = DeviceHelper::start(loop);
+    if (!helper) {
+        co_return fail(std::move(helper.error()));
     }
-    if (opened == -EBUSY) {
+    std::string request = fmt::format("claim {} {}", mode == Mode::exclusive ? "exclusive" : "shared", path);
+    const auto answer = co_await (*helper)->ask(std::move(request), base::Deadline());
+    const int error = -answer.result;
+    if (error == 0) {
+        co_return DeviceClaim(std::move(*helper), std::move(path));
+    }
+    if (error == EBUSY) {
         co_return fail(Errc::busy, path + " is in use");
     }
-    const bool is_there = opened != -ENOENT && opened != -ENXIO && opened != -ENODEV;
+    const bool is_there = error != ENOENT && error != ENXIO && error != ENODEV;
     const Errc code = is_there ? Errc::internal : Errc::not_found;
-    co_return fail(code, fmt::format("{}: {}", path, std::strerror(-opened)));
+    co_return fail(code, fmt::format("{}: {}", path, std::strerror(error)));
 }
 
 ring::Task<base::Result<void>> DeviceClaim::flush() {
-    ring::OpWait flushing(*loop_);
-    io_uring_prep_fsync(flushing.sqe(), file_, 0);
-    const int flushed = co_await flushing;
-    if (flushed < 0) {
-        co_return fail(Errc::transport, fmt::format("{}: {}", path_, std::strerror(-flushed)));
+    base::check(helper_ != nullptr, "a claim that is held is flushed");
+    const auto answer = co_await helper_->ask("flush", base::Deadline());
+    if (answer.result != 0) {
+        co_return fail(Errc::transport, fmt::format("{}: {}", path_, std::strerror(-answer.result)));
     }
     co_return base::Result<void>();
+}
+
+ring::Task<void> DeviceClaim::release() {
+    if (helper_ != nullptr) {
+        // A helper that does not answer has ended, and what it held is closed.
+        co_await helper_->ask("release", base::Deadline());
+    }
+    helper_.reset();
+}
+
+ring::Task<void> release(std::vector<DeviceClaim>& claims) {
+    for (DeviceClaim& claim : claims) {
+        co_await claim.release();
+    }
+    claims.clear();
 }
 
 } // namespace iscsi::block

@@ -1,152 +1,21 @@
 #include "block/nbd_device.hpp"
 
 #include "base/check.hpp"
-#include "base/text.hpp"
-#include "block/nbd_netlink.hpp"
-#include "block/nbd_netlink_abi.hpp"
-#include "block/nbd_rules.hpp"
+#include "block/device_helper.hpp"
 #include "block/udev.hpp"
 #include "ring/aside.hpp"
 
-#include <algorithm>
 #include <cerrno>
-#include <charconv>
-#include <chrono>
 #include <cstring>
-#include <filesystem>
 #include <fmt/format.h>
-#include <fstream>
-#include <mutex>
-#include <poll.h>
-#include <sys/socket.h>
 #include <system_error>
 #include <unistd.h>
 #include <utility>
 
 namespace iscsi::block {
-namespace {
-
-namespace fs = std::filesystem;
-using namespace std::chrono_literals;
-
-constexpr const char* devices_dir = "/sys/block";
-constexpr std::string_view name_prefix = "nbd";
-
-/// Of the socket pair; what does not fit makes the kernel's sender, and each of our sends, go in steps.
-constexpr int socket_buffer_bytes = 4 << 20;
-/// The driver has no more tags.
-constexpr unsigned depth_max = 128;
-/// Linux 6.1 would cut at 128 KiB.
-constexpr std::uint32_t request_kib_max = 1024;
-/// How often the kernel looks at requests that are not answered yet, and sends those again whose socket has
-/// been replaced. Each look at one that is merely slow is a line in its log.
-constexpr auto io_timeout = 5000ms;
-
-constexpr int busy_indexes_max = 64;
-constexpr int made_and_busy_max = 20;
-constexpr auto busy_pause = 10ms;
-/// A daemon that was killed leaves its sockets to the kernel's clean-up of its rings.
-constexpr auto dead_socket_time_max = 30s;
-constexpr auto dead_socket_step = 100ms;
-
-std::string device_name(std::uint32_t index) {
-    return fmt::format("{}{}", name_prefix, index);
-}
-
-bool has_attribute(const std::string& name, const char* attribute) {
-    return ::access(fmt::format("{}/{}/{}", devices_dir, name, attribute).c_str(), F_OK) == 0;
-}
-
-/// The backend identifier of a connected device; "" of others.
-std::string backend_of(const std::string& name) {
-    std::ifstream file(fmt::format("{}/{}/backend", devices_dir, name));
-    std::string line;
-    std::getline(file, line);
-    return line;
-}
-
-std::optional<std::uint32_t> find_backend(const std::string& backend) {
-    std::error_code error;
-    for (fs::directory_iterator at(devices_dir, error), end; !error && at != end; at.increment(error)) {
-        const std::string name = at->path().filename().string();
-        if (!name.starts_with(name_prefix)) {
-            continue;
-        }
-        std::uint32_t index = 0;
-        const char* end_of_name = name.data() + name.size();
-        const auto parsed = std::from_chars(name.data() + name_prefix.size(), end_of_name, index);
-        if (parsed.ec == std::errc() && parsed.ptr == end_of_name && backend_of(name) == backend) {
-            return index;
-        }
-    }
-    return std::nullopt;
-}
-
-/// The lowest index, `from` or above, without a device. Devices that are merely not connected are somebody's
-/// too: programs that connect in another way were told of /dev/nbd0, and must find it there afterwards.
-std::uint32_t unused_index(std::uint32_t from) {
-    while (::access(fmt::format("{}/{}", devices_dir, device_name(from)).c_str(), F_OK) == 0) {
-        ++from;
-    }
-    return from;
-}
-
-void widen(int fd) {
-    for (const int option : {SO_SNDBUFFORCE, SO_RCVBUFFORCE}) {
-        ::setsockopt(fd, SOL_SOCKET, option, &socket_buffer_bytes, sizeof socket_buffer_bytes);
-    }
-}
-
-/// A connected pair of sockets; closes what was not taken.
-class SocketPair {
-public:
-    static base::Result<SocketPair> make() {
-        SocketPair pair;
-        if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.ends_) != 0) {
-            return base::fail(base::Errc::internal, fmt::format("socketpair: {}", std::strerror(errno)));
-        }
-        widen(pair.ends_[0]);
-        widen(pair.ends_[1]);
-        return pair;
-    }
-    SocketPair(SocketPair&& other) noexcept { std::swap(ends_, other.ends_); }
-    SocketPair& operator=(SocketPair&&) = delete;
-    ~SocketPair() {
-        for (const int fd : ends_) {
-            if (fd >= 0) {
-                ::close(fd);
-            }
-        }
-    }
-
-    int kernels() const { return ends_[0]; }
-    int take_ours() { return std::exchange(ends_[1], -1); }
-    /// Closes our descriptor of the kernel's end. False when the kernel has none of its own.
-    bool leave_to_kernel() {
-        ::close(std::exchange(ends_[0], -1));
-        pollfd ours{ends_[1], POLLRDHUP, 0};
-        return ::poll(&ours, 1, 0) == 0;
-    }
-
-private:
-    SocketPair() = default;
-    int ends_[2] = {-1, -1};
-};
-
-std::uint16_t server_flags(const Attributes& attributes) {
-    std::uint16_t flags = nbd::transmission_flags(attributes, false);
-    if (!attributes.volatile_cache) {
-        // What is written is safe: the kernel need not ask for flushes.
-        flags = static_cast<std::uint16_t>(flags & ~(nbd::send_flush | nbd::send_fua));
-    }
-    return flags;
-}
-
-} // namespace
 
 NbdDevice::NbdDevice(ring::Loop& loop, KernelDeviceRequest request)
-    : loop_(loop), request_(std::move(request)), backend_(fmt::format("iscsid-{:016x}", request_.cookie)),
-      link_(std::make_shared<NbdLink>(loop)) {
+    : loop_(loop), request_(std::move(request)), binding_(request_), link_(std::make_shared<NbdLink>(loop)) {
     link_->on_dead = [this] { on_link_dead(); };
     link_->on_mended = [this] { on_mended(); };
 }
@@ -157,36 +26,32 @@ NbdDevice::~NbdDevice() {
     if (mender_.joinable()) {
         mender_.join();
     }
-    if (our_end_ >= 0) {
-        ::close(our_end_);
-    }
 }
 
 ring::Task<NbdDevice::Made> NbdDevice::create(ring::Loop& loop, KernelDeviceRequest request) {
     base::check(request.cookie != 0, "a device has a cookie");
-    const std::uint32_t block_bytes = request.attributes.logical_block_bytes;
+    std::unique_ptr<NbdDevice> device(new NbdDevice(loop, std::move(request)));
+    const std::uint32_t block_bytes = device->request_.attributes.logical_block_bytes;
     if (block_bytes > static_cast<std::uint32_t>(::sysconf(_SC_PAGESIZE))) {
         co_return base::fail(base::Errc::not_supported,
                              fmt::format("nbd: blocks of {} bytes are longer than a page", block_bytes));
     }
-    co_return Made(std::unique_ptr<BlockDevice>(new NbdDevice(loop, std::move(request))));
+    co_return Made(std::move(device));
 }
 
 ring::Task<NbdDevice::Made> NbdDevice::take_back(ring::Loop& loop, KernelDeviceRequest request) {
     base::check(request.cookie != 0, "a device has a cookie");
     std::unique_ptr<NbdDevice> device(new NbdDevice(loop, std::move(request)));
-    const std::optional<std::uint32_t> index = find_backend(device->backend_);
-    if (!index) {
+    if (!device->binding_.find()) {
         co_return base::fail(base::Errc::not_found, "no nbd device with this cookie");
     }
-    device->set_index(*index);
     device->taken_back_ = true;
+    device->take_name();
     co_return Made(std::move(device));
 }
 
-void NbdDevice::set_index(std::uint32_t index) {
-    index_ = index;
-    name_ = device_name(index);
+void NbdDevice::take_name() {
+    name_ = binding_.name();
     path_ = "/dev/" + name_;
 }
 
@@ -194,148 +59,30 @@ base::Result<std::unique_ptr<BlockQueue>> NbdDevice::make_queue(const QueueConte
     return std::make_unique<NbdKernelQueue>(context, request_.attributes, link_);
 }
 
-UdevProperties NbdDevice::properties() const {
-    UdevProperties all = request_.properties;
-    all.emplace_back("ISCSI_NR_REQUESTS", std::to_string(std::min(request_.depth, depth_max)));
-    all.emplace_back("ISCSI_MAX_SECTORS_KB", std::to_string(request_kib_max));
-    all.emplace_back("ISCSI_IO_TIMEOUT_MS", std::to_string(io_timeout.count()));
-    if (request_.attributes.rotational) {
-        all.emplace_back("ISCSI_ROTATIONAL", "1"); // Linux before 6.12 does not look at the flag
-    }
-    return all;
-}
-
 ring::Task<base::Result<void>> NbdDevice::start() {
-    auto work = [this] { return taken_back_ ? reconnect() : connect(); };
+    auto work = [this] { return taken_back_ ? binding_.reconnect() : binding_.connect(); };
     ring::Aside working(loop_, work);
     base::Result<void> begun = co_await working;
     if (!begun) {
         co_return begun;
     }
-    link_->give(std::exchange(our_end_, -1));
+    take_name();
+    link_->give(binding_.take_socket());
     // A udev that is late costs links, not the device.
     base::Result<void> seen = co_await wait_for_udev(loop_, name_, request_.cookie);
     links_ = links_of(name_, request_.by_path_name);
     co_return base::Result<void>();
 }
 
-/// On a helper thread.
-base::Result<void> NbdDevice::connect() {
-    // Devices that are made at the same time would all try the same index, and the kernel logs each refusal.
-    static std::mutex one_at_a_time;
-    const std::lock_guard lock(one_at_a_time);
-    std::uint32_t index = 0;
-    base::Result<void> connected;
-    for (int attempt = 0; attempt < busy_indexes_max; ++attempt) {
-        index = unused_index(index);
-        if (index > nbd_netlink::index_max) {
-            return base::fail(base::Errc::busy, "nbd: there are no more device numbers");
-        }
-        connected = connect_one(index);
-        // invalid: the device with that index is just going away.
-        if (connected ||
-            (connected.error().code != base::Errc::busy && connected.error().code != base::Errc::invalid)) {
-            return connected;
-        }
-        ++index;
-    }
-    return connected;
-}
-
-base::Result<void> NbdDevice::connect_one(std::uint32_t index) {
-    base::Result<NbdNetlink> netlink = NbdNetlink::open();
-    if (!netlink) {
-        return base::fail(std::move(netlink.error()));
-    }
-    base::Result<SocketPair> pair = SocketPair::make();
-    if (!pair) {
-        return base::fail(std::move(pair.error()));
-    }
-    set_index(index);
-    if (auto written = write_udev_properties(name_, request_.cookie, properties()); !written) {
-        return written;
-    }
-    NbdNetlink::Connection connection;
-    connection.index = index;
-    connection.size_bytes = request_.attributes.size_bytes;
-    connection.block_bytes = request_.attributes.logical_block_bytes;
-    connection.server_flags = server_flags(request_.attributes);
-    connection.dead_timeout = request_.abandoned_timeout;
-    connection.backend = backend_;
-    connection.socket = pair->kernels();
-    base::Result<void> connected = netlink->connect(connection);
-    // Between making the device and connecting it the kernel lets others have it: udev opens it at once.
-    for (int i = 0; i < made_and_busy_max && !connected && connected.error().code == base::Errc::busy &&
-                    has_attribute(name_, "size") && !has_attribute(name_, "pid");
-         ++i) {
-        std::this_thread::sleep_for(busy_pause);
-        connected = netlink->connect(connection);
-    }
-    if (!connected) {
-        forget_udev_properties(name_);
-        index_.reset();
-        return connected;
-    }
-    pair->leave_to_kernel();
-    our_end_ = pair->take_ours();
-    return {};
-}
-
-/// On a helper thread. The device is there and its socket is dead, or will be in a moment.
-base::Result<void> NbdDevice::reconnect() {
-    base::Result<NbdNetlink> netlink = NbdNetlink::open();
-    if (!netlink) {
-        return base::fail(std::move(netlink.error()));
-    }
-    if (auto watching = netlink->watch_links(); !watching) {
-        return watching;
-    }
-    const auto give_up_at = std::chrono::steady_clock::now() + dead_socket_time_max;
-    while (true) {
-        base::Result<void> offered = offer_socket(*netlink);
-        if (!offered || our_end_ >= 0) {
-            return offered;
-        }
-        if (std::chrono::steady_clock::now() >= give_up_at) {
-            return base::fail(base::Errc::busy, name_ + ": is still served by somebody");
-        }
-        netlink->wait_for_dead_link(*index_, dead_socket_step);
-    }
-}
-
-/// Success without our_end_: the kernel has no use for another socket yet.
-base::Result<void> NbdDevice::offer_socket(NbdNetlink& netlink) {
-    if (backend_of(name_) != backend_) {
-        return base::fail(base::Errc::not_found, name_ + ": somebody has disconnected it");
-    }
-    base::Result<SocketPair> pair = SocketPair::make();
-    if (!pair) {
-        return base::fail(std::move(pair.error()));
-    }
-    base::Result<void> given =
-        netlink.give_socket(*index_, backend_, request_.abandoned_timeout, pair->kernels());
-    if (!given) {
-        // Disconnected devices that somebody still has open, too, say that they are not connected.
-        return base::fail(given.error().code == base::Errc::invalid ? base::Errc::not_found
-                                                                    : given.error().code,
-                          fmt::format("{}: {}", name_, given.error().message()));
-    }
-    if (pair->leave_to_kernel()) {
-        our_end_ = pair->take_ours();
-    }
-    return {};
-}
-
 ring::Task<base::Result<void>> NbdDevice::resize(Attributes attributes) {
-    request_.attributes = attributes;
-    auto work = [this] {
-        base::Result<NbdNetlink> netlink = NbdNetlink::open();
-        return netlink ? netlink->resize(*index_, backend_, request_.attributes.size_bytes)
-                       : base::Result<void>(base::fail(std::move(netlink.error())));
-    };
-    ring::Aside working(loop_, work);
-    base::Result<void> resized = co_await working;
-    co_return resized;
+    std::string request = binding_.resize_request(attributes.size_bytes);
+    auto answer = co_await ask_device_helper(loop_, std::move(request), base::Deadline());
+    if (answer.result != 0) {
+        const base::Errc kind = answer.result == -EBUSY ? base::Errc::busy : base::Errc::internal;
+        const std::string why = answer.text.empty() ? std::strerror(-answer.result) : answer.text;
+        co_return base::fail(kind, fmt::format("{}: no new size: {}", name_, why));
+    }
+    co_return base::Result<void>();
 }
 
 ring::Task<base::Result<void>> NbdDevice::remove() {
@@ -343,27 +90,17 @@ ring::Task<base::Result<void>> NbdDevice::remove() {
     if (mending_) {
         co_await mended_event_;
     }
-    if (!index_ || backend_of(name_) != backend_) {
+    if (!binding_.is_ours()) {
         co_return base::Result<void>(); // it is not there, or somebody else's by now
     }
     UdevTrace trace(name_);
-    auto work = [this] { return disconnect(); };
+    auto work = [this] { return binding_.disconnect(); };
     ring::Aside working(loop_, work);
     base::Result<void> gone = co_await working;
     if (gone) {
         co_await trace.wait_until_gone(loop_);
     }
     co_return gone;
-}
-
-/// On a helper thread.
-base::Result<void> NbdDevice::disconnect() {
-    base::Result<NbdNetlink> netlink = NbdNetlink::open();
-    if (!netlink) {
-        return base::fail(std::move(netlink.error()));
-    }
-    forget_udev_properties(name_);
-    return netlink->disconnect(*index_);
 }
 
 void NbdDevice::on_link_dead() {
@@ -373,7 +110,7 @@ void NbdDevice::on_link_dead() {
     mending_ = true;
     mended_event_.reset();
     auto mend = [this] {
-        mended_ = reconnect();
+        mended_ = binding_.reconnect();
         link_->say_mended();
     };
     try {
@@ -389,13 +126,10 @@ void NbdDevice::on_mended() {
     }
     mending_ = false;
     if (mended_ && !removing_) {
-        link_->give(std::exchange(our_end_, -1));
+        link_->give(binding_.take_socket());
     }
     if (!mended_ && !removing_) {
         lost_ = true;
-        if (backend_of(name_).empty()) {
-            forget_udev_properties(name_);
-        }
         if (on_lost_) {
             on_lost_(mended_.error());
         }

@@ -1,17 +1,16 @@
 // A logical unit shown as /dev/nbdN: control's half. The kernel keeps the device, and what is asked of it,
-// while no daemon serves it; it is found again by its backend identifier, made from the cookie. A socket that
-// dies under a live daemon is replaced. What blocks runs on helper threads. Control's thread, but for
-// make_queue(). Source: Linux 6.1 and 6.12, drivers/block/nbd.c.
+// while no daemon serves it. A socket that dies under a live daemon is replaced. What blocks runs on helper
+// threads. Control's thread, but for make_queue().
 #pragma once
 
 #include "block/block.hpp"
 #include "block/kernel_device.hpp"
+#include "block/nbd_binding.hpp"
 #include "block/nbd_kernel_queue.hpp"
 #include "ring/await.hpp"
 
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -47,20 +46,13 @@ public:
 
 private:
     NbdDevice(ring::Loop& loop, KernelDeviceRequest request);
-    base::Result<void> connect();
-    base::Result<void> connect_one(std::uint32_t index);
-    base::Result<void> reconnect();
-    base::Result<void> offer_socket(class NbdNetlink& netlink);
-    base::Result<void> disconnect();
-    UdevProperties properties() const;
-    void set_index(std::uint32_t index);
+    void take_name();
     void on_link_dead();
     void on_mended();
 
     ring::Loop& loop_;
     KernelDeviceRequest request_;
-    std::string backend_;
-    std::optional<std::uint32_t> index_;
+    NbdBinding binding_; ///< on helper threads while one of them works on it
     std::string name_;
     std::string path_;
     std::string uri_;
@@ -71,7 +63,6 @@ private:
     std::function<void(const base::Error&)> on_lost_;
 
     std::shared_ptr<NbdLink> link_;
-    int our_end_ = -1; ///< of a new socket, until the queue has it
     std::thread mender_;
     bool mending_ = false;
     base::Result<void> mended_;

@@ -287,6 +287,17 @@ base::Result<void> NbdNetlink::give_socket(std::uint32_t index, const std::strin
     return done(ask(socket_.get(), request, "reconfigure"));
 }
 
+base::Result<void> NbdNetlink::set_timeouts(std::uint32_t index, const std::string& backend,
+                                            std::chrono::seconds request_timeout,
+                                            std::chrono::seconds dead_timeout) {
+    const Request request(family_, abi::Command::reconfigure);
+    request.put(abi::index, index);
+    request.put(abi::backend, backend);
+    request.put(abi::timeout, static_cast<std::uint64_t>(request_timeout.count()));
+    request.put(abi::dead_timeout, static_cast<std::uint64_t>(dead_timeout.count()));
+    return done(ask(socket_.get(), request, "timeouts"));
+}
+
 base::Result<void> NbdNetlink::resize(std::uint32_t index, const std::string& backend,
                                       std::uint64_t size_bytes) {
     const Request request(family_, abi::Command::reconfigure);

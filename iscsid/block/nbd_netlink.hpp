@@ -50,7 +50,11 @@ public:
     /// is just dropped then. Errors: invalid (not connected, or another backend).
     base::Result<void> give_socket(std::uint32_t index, const std::string& backend,
                                    std::chrono::seconds dead_timeout, int socket);
-    /// Errors: invalid, as above.
+    /// How long a request may take (0: for ever), and how long requests wait for give_socket(). Sets the
+    /// device's queue/io_timeout in sysfs, too: to `request_timeout`, or to 30 s. Errors: invalid, as above.
+    base::Result<void> set_timeouts(std::uint32_t index, const std::string& backend,
+                                    std::chrono::seconds request_timeout, std::chrono::seconds dead_timeout);
+    /// Waits until no request is in progress: see nbd_resize.hpp. Errors: invalid, as above.
     base::Result<void> resize(std::uint32_t index, const std::string& backend, std::uint64_t size_bytes);
     /// All devices that the driver has now.
     base::Result<std::vector<Status>> status();

@@ -88,8 +88,8 @@ ring::Task<int> UblkControl::get_parameters(std::uint32_t dev_id, ublk::Paramete
     return run(ublk::get_params, about(dev_id, parameters), {});
 }
 
-ring::Task<int> UblkControl::start_device(std::uint32_t dev_id, base::Deadline deadline) {
-    return run(ublk::start_dev, with_data(dev_id, static_cast<std::uint64_t>(::getpid())), deadline);
+ring::Task<int> UblkControl::start_device(std::uint32_t dev_id, pid_t server, base::Deadline deadline) {
+    return run(ublk::start_dev, with_data(dev_id, static_cast<std::uint64_t>(server)), deadline);
 }
 
 ring::Task<int> UblkControl::stop_device(std::uint32_t dev_id) {

@@ -13,6 +13,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <sys/types.h>
 
 namespace iscsi::block {
 
@@ -36,8 +37,9 @@ public:
     ring::Task<int> set_parameters(std::uint32_t dev_id, const ublk::Parameters& parameters);
     ring::Task<int> get_parameters(std::uint32_t dev_id, ublk::Parameters& parameters);
     /// Makes /dev/ublkbN when every tag of the queue has been fetched, -EINTR when that has not happened at
-    /// `deadline`. Before Linux 7 it then waits for the partition table.
-    ring::Task<int> start_device(std::uint32_t dev_id, base::Deadline deadline);
+    /// `deadline`. The process `server` has fetched them. Before Linux 7 it then waits for the partition
+    /// table.
+    ring::Task<int> start_device(std::uint32_t dev_id, pid_t server, base::Deadline deadline);
     /// Takes /dev/ublkbN away, whoever uses it. The queue ends what it has in progress meanwhile; then the
     /// commands of all its tags end with -ENODEV.
     ring::Task<int> stop_device(std::uint32_t dev_id);

@@ -50,6 +50,7 @@ base::Errc kind_of(int error_number) {
     case EPERM:
         return base::Errc::access_denied;
     case EBUSY:
+    case ETIME: // a helper waits in the kernel
         return base::Errc::busy;
     case ENODEV:
         return base::Errc::not_found;
@@ -255,10 +256,6 @@ ring::Task<base::Result<void>> UblkDevice::recover() {
                 co_return base::Result<void>();
             }
         }
-        if (result == -ETIME) {
-            co_return base::fail(base::Errc::busy, name_ + " was being started when the daemon before this "
-                                                           "one died: the kernel does not give it back");
-        }
         const base::TimePoint now = ring::monotonic_now();
         if (result != -EBUSY || now >= give_up_at) {
             co_return base::fail(failure("START_USER_RECOVERY", result));
@@ -310,8 +307,11 @@ ring::Task<base::Result<void>> UblkDevice::begin() {
     if (taken_back_) {
         co_await check_tags();
         result = co_await control_.end_user_recovery(info_.dev_id, give_up_at);
+    } else if (request_.outlives_daemon) {
+        result = co_await start_ublk_in_helper(control_.loop(), info_.dev_id);
     } else {
-        result = co_await start_device(give_up_at);
+        // I/O of this device fails when this process dies, which therefore can.
+        result = co_await control_.start_device(info_.dev_id, ::getpid(), give_up_at);
     }
     const int refused = shared_->refused.load(std::memory_order_acquire);
     if (result < 0 && refused != 0) {
@@ -322,18 +322,6 @@ ring::Task<base::Result<void>> UblkDevice::begin() {
     }
     begun_ = true;
     co_return base::Result<void>();
-}
-
-/// Before Linux 7 START_DEV reads the partition table, and so waits for I/O that this process serves.
-ring::Task<int> UblkDevice::start_device(base::TimePoint give_up_at) {
-    if (!request_.outlives_daemon) {
-        // I/O of this device fails when this process dies, which therefore can.
-        const int result = co_await control_.start_device(info_.dev_id, ::getpid(), give_up_at);
-        co_return result;
-    }
-    std::string request = fmt::format("start-ublk {} {}", info_.dev_id, ::getpid());
-    auto answer = co_await ask_device_helper(control_.loop(), std::move(request), base::Deadline());
-    co_return answer.result;
 }
 
 /// The kernel ended commands of a device that is being taken back (see settling_time): it must not go live
@@ -375,6 +363,14 @@ ring::Task<base::Result<void>> UblkDevice::remove() {
     co_await trace.wait_until_gone(control_.loop());
     base::Result<void> erased = co_await erase();
     co_return erased;
+}
+
+ring::Task<bool> UblkDevice::quiesce() {
+    if ((info_.features & ublk::feature_quiesce) == 0) {
+        co_return false;
+    }
+    const int result = co_await control_.quiesce_device(info_.dev_id, std::chrono::seconds(1));
+    co_return result == 0;
 }
 
 ring::Task<base::Result<void>> UblkDevice::end() {

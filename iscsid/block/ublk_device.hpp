@@ -42,6 +42,8 @@ public:
     ring::Task<base::Result<void>> start() override;
     ring::Task<base::Result<void>> resize(Attributes attributes) override;
     ring::Task<base::Result<void>> remove() override;
+    /// Linux 6.16.
+    ring::Task<bool> quiesce() override;
     bool outlives_daemon() const override { return true; }
 
     // The kernel's part of the above, without udev, for the self-test.
@@ -58,7 +60,6 @@ private:
     ring::Task<base::Result<void>> open_node();
     ring::Task<base::Result<void>> recover();
     ring::Task<int> start_recovery(DeviceHelper& helper);
-    ring::Task<int> start_device(base::TimePoint give_up_at);
     ring::Task<void> check_tags();
     UdevProperties properties() const;
     base::Error failure(const char* command, int result) const;

@@ -13,7 +13,7 @@ constexpr std::uint32_t page_sectors = 8;
 constexpr std::uint64_t discard_bytes_max = UINT32_MAX;
 
 std::uint8_t shift_of(std::uint32_t bytes) {
-    const int shift = std::bit_width(bytes) - 1;
+    const int shift = static_cast<int>(std::bit_width(bytes)) - 1;
     return static_cast<std::uint8_t>(std::max<int>(shift, block_shift_min));
 }
 

@@ -193,6 +193,10 @@ bool udev_is_running() {
     return ::access("/run/udev/control", F_OK) == 0;
 }
 
+bool udev_knows(std::string_view name, std::uint64_t cookie) {
+    return udev_is_running() && udev_entry(device_number(name)).cookie == udev_cookie_text(cookie);
+}
+
 ring::Task<base::Result<void>> wait_for_udev(ring::Loop& loop, std::string name, std::uint64_t cookie) {
     const std::string cookie_text = udev_cookie_text(cookie);
     Patience patience(loop, settle_timeout);
@@ -259,11 +263,6 @@ ring::Task<void> UdevTrace::wait_until_gone(ring::Loop& loop) {
         ring::Sleep pause = patience.pause();
         co_await pause;
     }
-}
-
-ring::Task<void> wait_until_gone(ring::Loop& loop, std::string name) {
-    UdevTrace trace(name);
-    co_await trace.wait_until_gone(loop);
 }
 
 } // namespace iscsi::block

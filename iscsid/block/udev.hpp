@@ -31,6 +31,9 @@ void forget_other_udev_properties(const std::vector<std::string>& kept);
 
 bool udev_is_running();
 
+/// udev has worked on the disk, so the kernel has shown it.
+bool udev_knows(std::string_view name, std::uint64_t cookie);
+
 /// Waits until the node of the device is there and, where udev runs, until udev has worked on the disk that
 /// carries `cookie` and on each of its partitions, and the links it made are there. Errors: request_timed_out
 /// after 20 s; the device can be used all the same.
@@ -46,7 +49,8 @@ public:
     explicit UdevTrace(std::string_view name);
 
     /// Waits, 10 s at most, until nothing of it is left: an nbd device can stay as long as it is not
-    /// connected. What another device has taken over (a link, a number) counts as gone.
+    /// connected. What another device has taken over (a link, a number) counts as gone. While somebody has
+    /// an nbd device open, that device cannot go.
     ring::Task<void> wait_until_gone(ring::Loop& loop);
     bool is_gone() const;
 
@@ -61,8 +65,5 @@ private:
 
     std::vector<Part> parts_;
 };
-
-/// For where no trace was made: waits until there is no such device and no node.
-ring::Task<void> wait_until_gone(ring::Loop& loop, std::string name);
 
 } // namespace iscsi::block

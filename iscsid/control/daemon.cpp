@@ -111,6 +111,7 @@ ring::Task<void> Daemon::end_sessions() {
             session != nullptr && (!lasting_devices(*session).empty() || makes_lasting_device(*session));
         if (lasts) {
             leaves_devices_ = true;
+            co_await hand_over(*session);
         } else if (session != nullptr) {
             session->keep_state = session->established && session->state != ManagedSession::State::ending;
             co_await abandon_session(*session);

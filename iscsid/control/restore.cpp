@@ -5,6 +5,7 @@
 #include "control/scan.hpp"
 #include "scsi/capacity.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace iscsi::control {
@@ -109,6 +110,37 @@ ring::Task<void> Daemon::bring_back(ManagedSession& session, std::vector<UnitSta
         start_recovery(session);
     }
     co_await adopt_orphans(session);
+}
+
+/// Where the kernel can hold I/O back, what is in progress ends before the daemon does, and nothing has to be
+/// sent twice.
+ring::Task<void> Daemon::hand_over(ManagedSession& session) {
+    if (session.state != State::running) {
+        co_return;
+    }
+    ManagedSession::Use use(session);
+    bool all_held = true;
+    for (std::size_t i = 0; i < session.luns.size(); ++i) {
+        bool held = co_await session.luns.at(i)->device->quiesce();
+        all_held = all_held && held;
+    }
+    if (!all_held) {
+        co_return;
+    }
+    auto idle = [&session] {
+        return std::ranges::all_of(session.luns, [](const auto& served) { return served->lun->idle(); });
+    };
+    const base::TimePoint give_up_at = loop_->now() + std::chrono::seconds(2);
+    while (loop_->now() < give_up_at) {
+        ring::Call call(*loop_, session.shard.loop(), idle);
+        bool is_idle = co_await call;
+        if (is_idle) {
+            log::info("session {}: its devices are quiesced", session.sid);
+            co_return;
+        }
+        ring::Sleep pause(*loop_, loop_->now() + std::chrono::milliseconds(10));
+        co_await pause;
+    }
 }
 
 /// The daemon before this one died in a logout that nobody could refuse any more: nobody uses the devices.

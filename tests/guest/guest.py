@@ -46,6 +46,8 @@ class Guest(Lab):
         shutil.rmtree(self.data)
         self.data = tempfile.mkdtemp(dir="/dev/shm")  # the overlay is memory as well, but of another kind
         self.etc = "/etc/iscsi"
+        for entry in os.scandir(self.etc):  # what a lab before this one has left
+            shutil.rmtree(entry.path) if entry.is_dir() else os.unlink(entry.path)
         self.env.pop("ISCSI_ROOT")
         with open(f"{self.etc}/initiatorname.iscsi", "w", encoding="ascii") as file:
             file.write(f"InitiatorName={INITIATOR}\n")
@@ -230,6 +232,18 @@ class Fio:
         if self.process.returncode != 0:
             self.guest.show_logs()
         check(self.process.returncode == 0, f"fio ended with {self.process.returncode}")
+
+    def stop(self, seconds=120):
+        """Ends it early, when all was well until now: fio says so with 128."""
+        check(self.running(), f"fio ended by itself with {self.process.returncode}")
+        self.process.send_signal(signal.SIGINT)
+        wait_until(lambda: not self.running(), seconds, "fio to end")
+        self.process.expected_end = True
+        with open(os.path.join(self.guest.root, f"{self.name}.log"), encoding="utf-8", errors="replace") as file:
+            well = self.process.returncode == 128 and "err= 0" in file.read()
+        if not well:
+            self.guest.show_logs()
+        check(well, f"fio was stopped and ended with {self.process.returncode}")
 
 
 def scenarios(functions):

@@ -30,6 +30,7 @@ class Disk:
     cache: bool = False  # a volatile write cache: only a flush or FUA makes the file safe
     unmap: bool = False
     name: str = ""  # of the backstore; two LUNs with one name are the same disk
+    attributes: dict = dataclasses.field(default_factory=dict)  # more of the backstore's, as configfs names them
 
 
 def _write(path, value):
@@ -52,7 +53,7 @@ class Lio:
         self.targets = {}  # name -> {LUN number: Disk}
         modules = ["target_core_mod", "iscsi_target_mod", "target_core_file", "target_core_iblock"]
         lab.run("modprobe", "-a", *modules, quiet=True)
-        os.makedirs("/etc/target", exist_ok=True)
+        os.makedirs("/etc/target/pr", exist_ok=True)  # where it keeps registrations: without it none is accepted
         os.makedirs(f"{CONFIG}/iscsi", exist_ok=True)
         lab.undo.append(self.remove_all)
 
@@ -159,7 +160,14 @@ class Lio:
         if disk.unmap:
             _write(f"{folder}/attrib/emulate_tpu", 1)
             _write(f"{folder}/attrib/emulate_tpws", 1)
+        for key, value in disk.attributes.items():
+            _write(f"{folder}/attrib/{key}", value)
         return folder
+
+    def naa(self, target, number):
+        """The name that a LUN has in the world, as the digits of its NAA identifier."""
+        text = _read(f"{self.store(target, self.targets[target][number])}/wwn/vpd_unit_serial")
+        return "6001405" + text.rpartition(":")[2].strip()
 
     # The end
 

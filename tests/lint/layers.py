@@ -19,7 +19,7 @@ MAY_INCLUDE = {
     "block": ["base", "ring"],
     "shard": ["base", "wire", "scsi", "login", "session", "ring", "block"],
     "control": ["base", "wire", "scsi", "records", "ipc", "login", "session", "ring", "block", "shard"],
-    "iscsid": ["base", "records", "control"],
+    "iscsid": ["base", "records", "ring", "block", "control"],
     "iscsiadm": ["base", "records", "ipc"],
 }
 IN_CORE = ["base", "wire", "scsi", "records", "ipc", "login", "session"]

@@ -8,8 +8,8 @@
 
 namespace iscsi::test {
 
-/// glibc hands main's arguments to constructors, too; this one comes before those of Catch's tests matter.
-[[gnu::constructor]] inline void serve_as_device_helper(int argc, char** argv) {
+/// glibc hands the arguments of main to constructors, too.
+[[gnu::constructor, gnu::used]] inline void serve_as_device_helper(int argc, char** argv) {
     if (block::is_device_helper(argc, argv)) {
         std::_Exit(block::device_helper_main());
     }

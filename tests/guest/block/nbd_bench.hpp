@@ -3,11 +3,13 @@
 #pragma once
 
 #include "block/nbd_device.hpp"
+#include "block/nbd_netlink.hpp"
 #include "ublk_bench.hpp"
 
+#include <atomic>
 #include <csignal>
 #include <cstring>
-#include <functional>
+#include <set>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <thread>
@@ -22,8 +24,15 @@ inline std::string sysfs(const std::string& name, const std::string& attribute) 
     return line;
 }
 
-inline std::string unmangled(const base::Error& error) {
-    return error.message();
+/// nbd devices that have a sysfs attribute; all have "size".
+inline std::size_t nbd_count(const std::string& attribute) {
+    std::size_t count = 0;
+    std::error_code none;
+    for (std::filesystem::directory_iterator at("/sys/block", none), end; at != end; ++at) {
+        const bool is_nbd = at->path().filename().string().starts_with("nbd");
+        count += is_nbd && std::filesystem::exists(at->path() / attribute, none) ? 1 : 0;
+    }
+    return count;
 }
 
 /// Lines of the kernel's log with `text` in them.
@@ -62,11 +71,43 @@ private:
     std::thread thread_;
 };
 
+/// Writes and verifies at depth 32 over and over, from its making to finish().
+class Load {
+public:
+    explicit Load(const std::string& path)
+        : fio_("rm -f /run/stop; until [ -e /run/stop ]; do " +
+               fio_verify(path, "--rw=randwrite --bs=4k --iodepth=32 --size=8m --verify_backlog=256") +
+               " || exit 1; done") {}
+    /// For control's loop to be turned until then.
+    void stop() { std::ofstream("/run/stop").put('\n'); }
+    bool done() const { return fio_.done(); }
+    bool finish() {
+        stop();
+        return fio_.status() == 0;
+    }
+
+private:
+    Beside fio_;
+};
+
+/// A disk in memory of which writes can be held; what else udev or the kernel read goes on.
+class WriteHolder final : public block::RequestHandler {
+public:
+    explicit WriteHolder(std::size_t bytes) : memory(bytes) {}
+    void start(block::Request& request) override {
+        memory.hold = holds && request.verb == block::Verb::write;
+        memory.start(request);
+    }
+    MemoryBlock memory;
+    bool holds = false;
+};
+
 /// Control on the test's thread, the queue on a shard's.
 class NbdDisk {
 public:
-    explicit NbdDisk(const block::KernelDeviceRequest& request, std::size_t pool_bytes = std::size_t{64} << 20)
-        : memory(request.attributes.size_bytes), server(pool_bytes) {
+    explicit NbdDisk(const block::KernelDeviceRequest& request,
+                     std::size_t pool_bytes = std::size_t{64} << 20)
+        : handler(request.attributes.size_bytes), server(pool_bytes) {
         auto made = ring::Loop::create(64);
         REQUIRE(made);
         loop = std::move(*made);
@@ -74,7 +115,7 @@ public:
         REQUIRE(created);
         device = std::move(*created);
         memory.complete = [this](block::Request& r, int error) { server.queue->complete(r, error); };
-        server.serve(*device, memory);
+        server.serve(*device, handler);
         auto started = run_task(*loop, device->start());
         INFO((started ? "" : started.error().message()));
         REQUIRE(started);
@@ -91,12 +132,12 @@ public:
         server.close();
         device.reset();
     }
-    void hold() {
-        server.run([this] { memory.hold = true; });
+    void hold_writes() {
+        server.run([this] { handler.holds = true; });
     }
     void let_go() {
         server.run([this] {
-            memory.hold = false;
+            handler.holds = false;
             memory.release_all();
         });
     }
@@ -120,7 +161,8 @@ public:
     const std::string& path() const { return device->path(); }
 
     std::unique_ptr<ring::Loop> loop;
-    MemoryBlock memory;
+    WriteHolder handler;
+    MemoryBlock& memory = handler.memory;
     UblkServer server;
     std::unique_ptr<block::BlockDevice> device;
 };
@@ -129,17 +171,23 @@ public:
 class SharedDisk {
 public:
     struct Board {
-        std::atomic<bool> hold = false;       ///< requests are kept
-        std::atomic<unsigned> requests = 0;   ///< that were begun
+        std::atomic<bool> hold = false;   ///< writes are kept
+        std::atomic<unsigned> writes = 0; ///< that were begun
     };
-    explicit SharedDisk(std::size_t bytes) : bytes_(bytes), board_(new (map(sizeof(Board))) Board), data_(static_cast<std::byte*>(map(bytes))) {}
+    /// Also disconnects, at its end, what the processes left.
+    explicit SharedDisk(std::size_t bytes)
+        : bytes_(bytes), board_(new (map(sizeof(Board))) Board), data_(static_cast<std::byte*>(map(bytes))) {}
     SharedDisk(const SharedDisk&) = delete;
     SharedDisk& operator=(const SharedDisk&) = delete;
     ~SharedDisk() {
+        if (auto netlink = block::NbdNetlink::open(); netlink && device) {
+            CHECK(netlink->disconnect(*device));
+        }
         ::munmap(board_, sizeof(Board));
         ::munmap(data_, bytes_);
     }
 
+    std::optional<std::uint32_t> device; ///< N of /dev/nbdN
     Board& board() { return *board_; }
     base::MutableBytes data() { return {data_, bytes_}; }
 
@@ -160,8 +208,9 @@ public:
     SharedHandler(SharedDisk& disk, ring::Loop& loop)
         : disk_(disk), loop_(loop), look_(ring::Timer::to<&SharedHandler::look>(loop.timers(), this)) {}
     void start(block::Request& request) override {
-        ++disk_.board().requests;
-        if (disk_.board().hold) {
+        const bool is_write = request.verb == block::Verb::write;
+        disk_.board().writes += is_write ? 1 : 0;
+        if (is_write && disk_.board().hold) {
             held_.push_back(&request);
             look_.arm(loop_.now() + std::chrono::milliseconds(20));
         } else {
@@ -216,6 +265,9 @@ public:
         const ssize_t n = ::read(ends[0], text, sizeof text);
         ::close(ends[0]);
         name = std::string(text, n > 0 ? static_cast<std::size_t>(n) : 0);
+        if (name.starts_with("nbd")) {
+            disk.device = static_cast<std::uint32_t>(std::stoul(name.substr(3)));
+        }
     }
     ~NbdDaemon() { kill(); }
 
@@ -231,7 +283,8 @@ public:
     std::string name; ///< of the device; or of what went wrong, with a blank
 
 private:
-    static void serve(SharedDisk& disk, const block::KernelDeviceRequest& request, bool takes_back, int tell) {
+    static void serve(SharedDisk& disk, const block::KernelDeviceRequest& request, bool takes_back,
+                      int tell) {
         auto loop = std::move(*ring::Loop::create(256));
         auto pool = std::move(*block::BufferPool::create());
         SharedHandler handler(disk, *loop);

@@ -37,7 +37,8 @@ TEST_CASE("an I/O costs the thread that serves it no allocation", "[ublk]") {
     test::ShownDisk disk(bench, test::disk_request(disk_bytes), std::size_t{2} << 20);
     const auto counted = [&] { return disk.server.run([] { return allocations; }); };
     const auto load = [&] {
-        return test::shell(test::fio_verify(disk.path(), "--rw=randwrite --bsrange=4k-1m --iodepth=32"));
+        return test::shell(
+            test::fio_verify(disk.path(), "--rw=randwrite --bsrange=4k-1m --iodepth=32 --size=8m"));
     };
     REQUIRE(load() == 0);
     const std::size_t before = counted();

@@ -11,9 +11,10 @@
 #include "support/memory_block.hpp"
 #include "support/run_task.hpp"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
-#include <chrono>
 #include <cstdlib>
+#include <cstring>
 #include <fcntl.h>
 #include <filesystem>
 #include <fmt/format.h>

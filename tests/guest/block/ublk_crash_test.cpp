@@ -254,7 +254,7 @@ TEST_CASE("servers are killed twenty times under a verifying load, and it sees n
         ::execl("/bin/sh", "sh", "-c", loop.c_str(), nullptr);
         ::_exit(127);
     }
-    for (useconds_t round = 0; round < 20; ++round) { std::fprintf(stderr,"round %u\n",round);
+    for (useconds_t round = 0; round < 20; ++round) {
         ::usleep(100'000 + round * 17'000 % 230'000);
         server->kill();
         const base::TimePoint killed = ring::monotonic_now();

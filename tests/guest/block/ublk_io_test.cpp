@@ -31,7 +31,7 @@ TEST_CASE("what is written at depth 32 is read back, in sizes below and above th
     CHECK(test::shell(test::fio_verify(disk.path(), "--rw=randwrite --bs=4k --iodepth=32 --size=16m")) == 0);
     CHECK(test::shell(test::fio_verify(
               disk.path(), "--rw=randwrite --bsrange=512-4m --bs_unaligned=0 --blockalign=512 --iodepth=32 "
-                           "--size=64m --verify_backlog=64")) == 0);
+                           "--size=48m --verify_backlog=64")) == 0);
     CHECK(disk.server.pool_claimed() == 0);
 }
 
@@ -48,7 +48,7 @@ TEST_CASE("two devices whose requests do not fit into the pool together finish a
     disk.server.serve(**other, memory);
     std::swap(queue, disk.server.queue);
     REQUIRE(bench.run((*other)->start()));
-    const std::string options = "--rw=randwrite --bs=1m --iodepth=32 --size=64m --verify_backlog=8";
+    const std::string options = "--rw=randwrite --bs=1m --iodepth=32 --size=32m --verify_backlog=8";
     int first = -1;
     std::thread user([&] { first = test::shell(test::fio_verify(disk.path(), options)); });
     CHECK(test::shell(test::fio_verify((*other)->path(), options)) == 0);
@@ -61,19 +61,16 @@ TEST_CASE("two devices whose requests do not fit into the pool together finish a
     CHECK(disk.server.pool_claimed() == 0);
 }
 
-TEST_CASE("ext4 and xfs live on it", "[ublk]") {
+TEST_CASE("a filesystem lives on it", "[ublk]") {
     UblkBench bench;
-    ShownDisk disk(bench, test::disk_request(std::size_t{320} << 20));
-    for (std::string make : {"mkfs.ext4 -q -F", "mkfs.xfs -q -f"}) {
-        INFO(make);
-        const std::string dev = disk.path();
-        CHECK(test::shell(make + " " + dev) == 0);
-        CHECK(test::shell("mkdir -p /run/mnt && mount " + dev + " /run/mnt") == 0);
-        CHECK(test::shell(
-                  "cp -r /usr/include/asm-generic /run/mnt/ && sync -f /run/mnt && fstrim /run/mnt") == 0);
-        CHECK(test::shell("umount /run/mnt && mount " + dev + " /run/mnt") == 0);
-        CHECK(test::shell("diff -r /usr/include/asm-generic /run/mnt/asm-generic && umount /run/mnt") == 0);
-    }
+    ShownDisk disk(bench, test::disk_request(std::size_t{64} << 20));
+    const std::string dev = disk.path();
+    CHECK(test::shell("mkfs.ext4 -q -F " + dev) == 0);
+    CHECK(test::shell("mkdir -p /run/mnt && mount " + dev + " /run/mnt") == 0);
+    CHECK(test::shell("head -c 8M /dev/urandom >/run/f && cp /run/f /run/mnt/ && fstrim /run/mnt") == 0);
+    CHECK(test::shell("umount /run/mnt && fsck.ext4 -f -n " + dev + " >/dev/null 2>&1") == 0);
+    CHECK(test::shell("mount " + dev + " /run/mnt") == 0);
+    CHECK(test::shell("cmp /run/f /run/mnt/f && umount /run/mnt") == 0);
     CHECK(disk.count(block::Verb::discard) > 0);
     CHECK(disk.count(block::Verb::flush) > 0);
 }

@@ -102,6 +102,33 @@ TEST_CASE("control goes on while a target does not answer the reading of the par
     CHECK(read_block(held.path(), 4096) == 0);
 }
 
+// Linux before 7 keeps a worker for each of them. Needs a ring that may have more of those than 4 a CPU.
+TEST_CASE("control goes on while many targets do not answer the reading of the partition table",
+          "[.ublk-many]") {
+    constexpr int many = 20;
+    UblkBench bench;
+    std::vector<std::unique_ptr<UblkDisk>> disks;
+    std::vector<std::unique_ptr<Begun>> starts;
+    for (int i = 0; i < many; ++i) {
+        auto& disk = disks.emplace_back(std::make_unique<UblkDisk>(bench, test::disk_request(1 << 20)));
+        disk->hold();
+        starts.push_back(std::make_unique<Begun>(bench, disk->device->start()));
+    }
+    CHECK(test::eventually([&] {
+        bench.loop->turn(ring::monotonic_now() + std::chrono::milliseconds(1));
+        return std::all_of(disks.begin(), disks.end(), [](auto& disk) { return disk->held() > 0; });
+    }));
+    {
+        ShownDisk other(bench, test::disk_request(disk_bytes));
+        CHECK(read_block(other.path(), 4096) == 0);
+    }
+    for (int i = 0; i < many; ++i) {
+        disks[i]->let_go();
+        REQUIRE(starts[i]->ended_within(std::chrono::seconds(60)));
+        CHECK(starts[i]->result());
+    }
+}
+
 TEST_CASE("a stop waits for the requests that are at the handler, and they end well", "[ublk]") {
     UblkBench bench;
     ShownDisk disk(bench, test::disk_request(disk_bytes));
@@ -203,4 +230,30 @@ TEST_CASE("nothing is taken back that was not there, or that nobody has seen", "
     REQUIRE_FALSE(none);
     CHECK(none.error().code == base::Errc::not_found);
     CHECK(test::eventually([] { return test::ublk_devices() == 0; }));
+}
+
+// For a guest in which udev runs, with our rules.
+TEST_CASE("the links of a device are there when it has started, and gone when it was removed",
+          "[.ublk-udev]") {
+    REQUIRE(block::udev_is_running());
+    UblkBench bench;
+    auto request = test::disk_request(disk_bytes);
+    request.by_path_name = "ip-192.0.2.1:3260-iscsi-iqn.2004-01.example:disk-lun-1";
+    request.properties = {{"ID_PATH", request.by_path_name}, {"ID_SERIAL", "36001405000000002"}};
+    for (int round = 0; round < 3; ++round) {
+        UblkDisk disk(bench, request);
+        REQUIRE(bench.run(disk.device->start()));
+        REQUIRE_FALSE(disk.device->links().empty());
+        const std::string link = disk.device->links().front();
+        CHECK(link == "/dev/disk/by-path/" + request.by_path_name);
+        CHECK(std::filesystem::canonical(link) == disk.path());
+        std::size_t requests = 0;
+        std::string scheduler;
+        std::ifstream("/sys/block/" + disk.device->name() + "/queue/nr_requests") >> requests;
+        std::ifstream("/sys/block/" + disk.device->name() + "/queue/scheduler") >> scheduler;
+        CHECK(requests == request.depth);
+        CHECK(scheduler == "[none]");
+        disk.remove();
+        CHECK_FALSE(is_there(link));
+    }
 }

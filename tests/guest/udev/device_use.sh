@@ -1,6 +1,6 @@
 #!/bin/bash
 # In a guest: who uses a device is found, on loop devices, which have everything that ours have.
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/lib.sh" || exit 1
 
 scratch=$(mktemp -d) && mount -t tmpfs scratch "$scratch" || exit 1
 modprobe loop && modprobe dm_mod && partitioned_image "$scratch/image" use || exit 1
@@ -36,13 +36,13 @@ umount "$scratch/mnt"
 # A mount that only another namespace has: process 1's is named, others are at least in the way.
 unshare --mount --propagation private bash -c "mount ${loop}p1 $scratch/mnt; touch $scratch/ready; exec sleep 1000" &
 hidden=$!
-for ((i = 0; i < 300; i++)); do [[ -e $scratch/ready ]] && break || sleep 0.1; done
+until_true test -e "$scratch/ready"
 says "" guest-udev users "$disk"
 fails $busy guest-udev claim "$loop" exclusive
 kill "$hidden"
 wait "$hidden" 2>/dev/null
 # Waits for its file system to be gone, which the kernel does behind the process's end.
-for ((i = 0; i < 300; i++)); do guest-udev claim "$loop" exclusive >/dev/null 2>&1 </dev/null && break || sleep 0.1; done
+until_true guest-udev claim "$loop" exclusive
 mount "${loop}p1" "$scratch/mnt"
 says "${loop}p1 is mounted on $scratch/mnt" unshare --mount --propagation private bash -c "umount $scratch/mnt; guest-udev users $disk"
 umount "$scratch/mnt"
@@ -56,8 +56,9 @@ says "" guest-udev users "$disk"
 
 # Device mapper on a partition, another on that, and a file system on top.
 echo "0 8192 linear ${loop}p2 0" | dmsetup create --noudevsync vg-lower
+udevadm settle # makes the link
 echo "0 4096 linear /dev/mapper/vg-lower 0" | dmsetup create --noudevsync vg-upper
-udevadm settle # makes links of the nodes
+udevadm settle
 lower=$(basename "$(readlink -f /dev/mapper/vg-lower)") upper=$(basename "$(readlink -f /dev/mapper/vg-upper)")
 mkfs.ext4 -q -F /dev/mapper/vg-upper && mount /dev/mapper/vg-upper "$scratch/mnt"
 says "${loop}p2 is held by $lower (vg-lower)
@@ -69,9 +70,9 @@ dmsetup remove vg-upper && dmsetup remove vg-lower
 says "" guest-udev users "$disk"
 
 # Somebody who just has it open is nobody's user, but can be named.
-sleep 1000 <"${loop}p2" &
+sleep 1000 3<"${loop}p2" &
 opener=$!
-for ((i = 0; i < 300; i++)); do [[ $(cat /proc/$opener/comm) == sleep ]] && break || sleep 0.1; done
+until_true grep -qx sleep "/proc/$opener/comm"
 says "" guest-udev users "$disk"
 says "${loop}p2 is opened by sleep (pid $opener)" guest-udev openers "$disk"
 says "" guest-udev openers "${disk}p1"

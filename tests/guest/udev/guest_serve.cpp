@@ -1,17 +1,22 @@
 #include "guest_serve.hpp"
 
 #include "block/backends.hpp"
+#include "block/device_use.hpp"
+#include "block/udev.hpp"
 #include "ring/await.hpp"
 #include "shard/shard.hpp"
 #include "support/memory_block.hpp"
 
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <fstream>
 #include <future>
 #include <iterator>
+#include <memory>
+#include <utility>
 
 namespace iscsi::test {
 namespace {
@@ -62,15 +67,27 @@ ring::Task<Made> make(block::Backends& backends, const Words& words, std::size_t
     co_return made;
 }
 
+/// As a logout does it: nobody may begin to use the device meanwhile.
+ring::Task<base::Result<void>> remove(ring::Loop& loop, block::BlockDevice& device) {
+    const auto mode = block::DeviceClaim::Mode::exclusive;
+    auto claim = co_await block::DeviceClaim::open(loop, device.path(), mode);
+    if (!claim) {
+        co_return base::fail(std::move(claim.error()));
+    }
+    co_await claim->release();
+    auto removed = co_await device.remove();
+    co_return removed;
+}
+
 /// From start() to remove().
-ring::Task<int> show(block::BlockDevice& device) {
+ring::Task<int> show(ring::Loop& loop, block::BlockDevice& device) {
     auto started = co_await device.start();
     if (!started) {
         co_return complain(started.error());
     }
     say(fmt::format("serving {} {}", device.name(), fmt::join(device.links(), " ")));
     std::getchar();
-    auto removed = co_await device.remove();
+    auto removed = co_await remove(loop, device);
     if (!removed) {
         co_return complain(removed.error());
     }
@@ -111,7 +128,7 @@ ring::Task<int> serve(ring::Loop& loop, const Words& words) {
         co_return complain(queue.error());
     }
     disk->complete = [&](block::Request& request, int error) { (*queue)->complete(request, error); };
-    const int status = co_await show(**device);
+    const int status = co_await show(loop, **device);
     std::promise<void> closed;
     auto close = [&] {
         (*queue)->close([&] {

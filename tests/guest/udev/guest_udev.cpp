@@ -94,6 +94,7 @@ ring::Task<int> claim(ring::Loop& loop, const Words& words) {
         }
         say("flushed");
     }
+    co_await claimed->release();
     co_return 0;
 }
 
@@ -119,6 +120,9 @@ ring::Task<int> run(ring::Loop& loop, const Words& words) {
 } // namespace
 
 int main(int count, char** arguments) {
+    if (block::is_device_helper(count, arguments)) {
+        return block::device_helper_main();
+    }
     const Words words(arguments, arguments + count);
     if (count >= 4 && words[1] == "write") {
         return write_properties(words);

@@ -1,5 +1,7 @@
+#!/bin/bash
 # For the scripts beside this file: what they check with. Sourced, in a guest.
 set -uo pipefail
+PATH=${ISCSI_BUILD:-}/tests/guest/udev:$PATH
 failures=0
 
 bad() {
@@ -13,6 +15,16 @@ says() { # expected command...
   shift
   got=$("$@" 2>&1)
   [[ $got == "$expected" ]] || bad "$*" "  expected: $expected" "  got:      $got"
+}
+
+# Waits, half a minute at most, for what another process is about to do.
+until_true() { # command...
+  local i
+  for ((i = 0; i < 300; i++)); do
+    "$@" >/dev/null 2>&1 && return
+    sleep 0.1
+  done
+  bad "never: $*"
 }
 
 holds() { "$@" || bad "$*"; }

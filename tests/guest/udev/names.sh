@@ -1,7 +1,7 @@
 #!/bin/bash
 # names.sh ublk|nbd, in a guest with udev: a device of ours has its names when it is said to be there, keeps them while no
 # daemon serves it, and they are gone when it is said to be gone. Others' devices are left alone.
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/lib.sh" || exit 1
 
 kind=$1
 scratch=$(mktemp -d) && mount -t tmpfs scratch "$scratch" || exit 1
@@ -24,7 +24,7 @@ start() { # verb: sets name and server; the first two words of what it says are 
 # A device like ours, but somebody else's.
 if [[ $kind == nbd ]]; then
   qemu-nbd -f raw -c /dev/nbd7 "$scratch/image" &
-  for ((i = 0; i < 300; i++)); do [[ -e /sys/block/nbd7/pid ]] && break || sleep 0.1; done
+  until_true test -e /sys/block/nbd7/pid
   udevadm settle
   scheduler=$(cat /sys/block/nbd7/queue/scheduler)
 fi
@@ -81,14 +81,18 @@ udevadm settle
 says "$before" ls -i "/dev/disk/by-path/$path" "/dev/disk/by-path/$path-part1"
 holds grep -q '\[mq-deadline\]' "$queue/scheduler"
 
-# All is gone when it says so.
+# All is gone when it says so, and soon. A ublk device's names go even while somebody has it open.
+[[ $kind == nbd ]] || exec 5<"$disk"
+removal=$SECONDS
 echo >&3
 read -r -t 100 answer <&4
 says removed echo "$answer"
+((SECONDS - removal < 10)) || bad "the removal waited for something that did not come"
 no_links_to "$name"
 [[ ! -e ${disk}p1 && ! -e /sys/class/block/${name}p1 ]] || bad "the partition is left"
 [[ ! -e /run/iscsid/udev/$name ]] || bad "the properties are left"
-[[ $kind == nbd || ! -e $disk ]] || bad "the node is left"
+[[ ! -e $disk && ! -e /sys/class/block/$name ]] || bad "the device is left"
+exec 5<&-
 wait "$server" || bad "the server failed"
 
 if [[ $kind == nbd ]]; then

@@ -1,0 +1,187 @@
+// The helper's side. It may block wherever it likes; it knows nothing but the request in hand and the device
+// that it has claimed.
+#include "base/text.hpp"
+#include "block/device_helper.hpp"
+#include "block/nbd_resize.hpp"
+#include "block/ublk_control.hpp"
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <optional>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <thread>
+#include <unistd.h>
+#include <utility>
+#include <vector>
+
+namespace iscsi::block {
+namespace {
+
+using namespace std::chrono_literals;
+using Words = std::vector<std::string_view>;
+
+constexpr auto lock_time_max = 5s;
+constexpr auto lock_step = 20ms;
+/// Until the kernel has all tags; the reading of the partition table is not counted.
+constexpr auto fetch_time_max = 10s;
+
+/// 0 or a positive errno, and words about it.
+struct Outcome {
+    int error = 0;
+    std::string text;
+};
+
+std::optional<std::uint32_t> number(std::string_view word) {
+    auto parsed = base::parse_decimal(word, UINT32_MAX);
+    return parsed ? std::optional(static_cast<std::uint32_t>(*parsed)) : std::nullopt;
+}
+
+/// Runs to its end what needs a ring.
+int run(ring::Loop& loop, ring::Task<int> task) {
+    bool done = false;
+    task.start([](void* flag) { *static_cast<bool*>(flag) = true; }, &done);
+    while (!done) {
+        loop.turn();
+    }
+    return task.result();
+}
+
+/// The kernel's answer to one of ublk's commands.
+template <class Command>
+Outcome with_ublk(Command command) {
+    auto loop = ring::Loop::create(8, ring::Ring::SqeSize::wide);
+    if (!loop) {
+        return {ENOMEM, loop.error().message()};
+    }
+    auto control = UblkControl::open(**loop);
+    if (!control) {
+        return {ENODEV, control.error().message()};
+    }
+    return {-run(**loop, command(**control)), {}};
+}
+
+Outcome start_ublk(const Words& words) {
+    const auto device = number(words[1]);
+    const auto server = number(words[2]);
+    if (!device || !server) {
+        return {EINVAL, {}};
+    }
+    return with_ublk([&](UblkControl& control) {
+        return control.start_device(*device, static_cast<pid_t>(*server),
+                                    ring::monotonic_now() + fetch_time_max);
+    });
+}
+
+Outcome recover_ublk(const Words& words) {
+    const auto device = number(words[1]);
+    if (!device) {
+        return {EINVAL, {}};
+    }
+    return with_ublk([&](UblkControl& control) { return control.start_user_recovery(*device); });
+}
+
+Outcome resize_nbd(const Words& words) {
+    const auto index = number(words[1]);
+    const auto dead_seconds = number(words[3]);
+    const auto bytes = base::parse_decimal(words[4]);
+    if (!index || !dead_seconds || !bytes) {
+        return {EINVAL, {}};
+    }
+    auto resized =
+        resize_nbd_device({*index, std::string(words[2]), std::chrono::seconds(*dead_seconds), *bytes});
+    if (!resized) {
+        return {resized.error().code == base::Errc::busy ? EBUSY : EIO, resized.error().message()};
+    }
+    return {};
+}
+
+class Claim {
+public:
+    Claim() = default;
+    Claim(const Claim&) = delete;
+    Claim& operator=(const Claim&) = delete;
+    ~Claim() { release(); }
+
+    Outcome open(std::string_view mode, const std::string& path) {
+        release();
+        const int exclusive = mode == "exclusive" ? O_EXCL : 0;
+        file_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | exclusive);
+        if (file_ < 0) {
+            return {errno, {}};
+        }
+        keep_udev_out();
+        return {};
+    }
+    Outcome flush() const { return {::fsync(file_) == 0 ? 0 : errno, {}}; }
+    Outcome release() {
+        if (file_ >= 0) {
+            ::close(std::exchange(file_, -1));
+        }
+        return {};
+    }
+
+private:
+    /// udev looks into a device under a shared lock, and not at all while somebody else has it locked
+    /// (systemd's BLOCK_DEVICE_LOCKING): it must not be reading when the device goes.
+    void keep_udev_out() const {
+        const auto give_up_at = std::chrono::steady_clock::now() + lock_time_max;
+        while (::flock(file_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK &&
+               std::chrono::steady_clock::now() < give_up_at) {
+            std::this_thread::sleep_for(lock_step);
+        }
+    }
+
+    int file_ = -1;
+};
+
+Outcome answer(Claim& claim, std::string_view request) {
+    const Words words = base::split(request, ' ');
+    const std::string_view verb = words.front();
+    if (verb == "claim" && words.size() == 3) {
+        return claim.open(words[1], std::string(words[2]));
+    }
+    if (verb == "flush") {
+        return claim.flush();
+    }
+    if (verb == "release") {
+        return claim.release();
+    }
+    if (verb == "start-ublk" && words.size() == 3) {
+        return start_ublk(words);
+    }
+    if (verb == "recover-ublk" && words.size() == 2) {
+        return recover_ublk(words);
+    }
+    if (verb == "resize-nbd" && words.size() == 5) {
+        return resize_nbd(words);
+    }
+    return {ENOSYS, {}};
+}
+
+} // namespace
+
+bool is_device_helper(int argc, char** argv) {
+    return argc == 2 && argv[1] == device_helper_word;
+}
+
+int device_helper_main() {
+    Claim claim;
+    std::array<char, 4096> request{};
+    while (true) {
+        const ssize_t bytes = ::recv(STDIN_FILENO, request.data(), request.size(), 0);
+        if (bytes <= 0) {
+            return bytes == 0 ? 0 : 1;
+        }
+        const Outcome outcome = answer(claim, {request.data(), static_cast<std::size_t>(bytes)});
+        const std::string text = fmt::format("{} {:.400}", outcome.error, outcome.text);
+        // Whoever asked may be gone: the next recv() says so.
+        [[maybe_unused]] const ssize_t sent = ::send(STDIN_FILENO, text.data(), text.size(), MSG_NOSIGNAL);
+    }
+}
+
+} // namespace iscsi::block

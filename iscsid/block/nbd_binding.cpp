@@ -1,0 +1,322 @@
+#include "block/nbd_binding.hpp"
+
+#include "base/check.hpp"
+#include "block/nbd_netlink.hpp"
+#include "block/nbd_netlink_abi.hpp"
+#include "block/nbd_rules.hpp"
+#include "block/udev.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <chrono>
+#include <cstring>
+#include <filesystem>
+#include <fmt/format.h>
+#include <fstream>
+#include <mutex>
+#include <poll.h>
+#include <sys/socket.h>
+#include <system_error>
+#include <thread>
+#include <unistd.h>
+#include <utility>
+
+namespace iscsi::block {
+namespace {
+
+namespace fs = std::filesystem;
+using namespace std::chrono_literals;
+
+constexpr const char* devices_dir = "/sys/block";
+constexpr std::string_view name_prefix = "nbd";
+
+/// Of the socket pair; what does not fit makes the kernel's sender, and each of our sends, go in steps.
+constexpr int socket_buffer_bytes = 4 << 20;
+/// The driver has no more tags.
+constexpr unsigned depth_max = 128;
+/// Linux 6.1 would cut at 128 KiB.
+constexpr std::uint32_t request_kib_max = 1024;
+/// How often the kernel looks at requests that are not answered yet, and sends those again whose socket has
+/// been replaced. Each look at one that is merely slow is a line in its log.
+constexpr auto io_timeout = 5000ms;
+
+constexpr int busy_indexes_max = 64;
+constexpr int made_and_busy_max = 20;
+constexpr auto busy_pause = 10ms;
+/// A daemon that was killed leaves its sockets to the kernel's clean-up of its rings.
+constexpr auto dead_socket_time_max = 10s;
+constexpr auto dead_socket_step = 100ms;
+
+/// Held from the choice of a name until a device has it: those that are made at the same time would all try
+/// the same, and the kernel logs each refusal.
+std::mutex names_mutex;
+
+std::string device_name(std::uint32_t index) {
+    return fmt::format("{}{}", name_prefix, index);
+}
+
+bool has_attribute(const std::string& name, const char* attribute) {
+    return ::access(fmt::format("{}/{}/{}", devices_dir, name, attribute).c_str(), F_OK) == 0;
+}
+
+/// The backend identifier of a connected device; "" of others.
+std::string backend_of(const std::string& name) {
+    std::ifstream file(fmt::format("{}/{}/backend", devices_dir, name));
+    std::string line;
+    std::getline(file, line);
+    return line;
+}
+
+std::optional<std::uint32_t> find_backend(const std::string& backend) {
+    std::error_code error;
+    for (fs::directory_iterator at(devices_dir, error), end; !error && at != end; at.increment(error)) {
+        const std::string name = at->path().filename().string();
+        if (!name.starts_with(name_prefix)) {
+            continue;
+        }
+        std::uint32_t index = 0;
+        const char* end_of_name = name.data() + name.size();
+        const auto parsed = std::from_chars(name.data() + name_prefix.size(), end_of_name, index);
+        if (parsed.ec == std::errc() && parsed.ptr == end_of_name && backend_of(name) == backend) {
+            return index;
+        }
+    }
+    return std::nullopt;
+}
+
+/// The lowest index, `from` or above, without a device. Devices that are merely not connected are somebody's
+/// too: programs that connect in another way were told of /dev/nbd0, and must find it there afterwards.
+std::uint32_t unused_index(std::uint32_t from) {
+    while (::access(fmt::format("{}/{}", devices_dir, device_name(from)).c_str(), F_OK) == 0) {
+        ++from;
+    }
+    return from;
+}
+
+void widen(int fd) {
+    for (const int option : {SO_SNDBUFFORCE, SO_RCVBUFFORCE}) {
+        ::setsockopt(fd, SOL_SOCKET, option, &socket_buffer_bytes, sizeof socket_buffer_bytes);
+    }
+}
+
+/// A connected pair of sockets; closes what was not taken.
+class SocketPair {
+public:
+    static base::Result<SocketPair> make() {
+        SocketPair pair;
+        if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.ends_) != 0) {
+            return base::fail(base::Errc::internal, fmt::format("socketpair: {}", std::strerror(errno)));
+        }
+        widen(pair.ends_[0]);
+        widen(pair.ends_[1]);
+        return pair;
+    }
+    SocketPair(SocketPair&& other) noexcept { std::swap(ends_, other.ends_); }
+    SocketPair& operator=(SocketPair&&) = delete;
+    ~SocketPair() {
+        for (const int fd : ends_) {
+            if (fd >= 0) {
+                ::close(fd);
+            }
+        }
+    }
+
+    int kernels() const { return ends_[0]; }
+    int take_ours() { return std::exchange(ends_[1], -1); }
+    /// Closes our descriptor of the kernel's end. False when the kernel has none of its own.
+    bool leave_to_kernel() {
+        ::close(std::exchange(ends_[0], -1));
+        pollfd ours{ends_[1], POLLRDHUP, 0};
+        return ::poll(&ours, 1, 0) == 0;
+    }
+
+private:
+    SocketPair() = default;
+    int ends_[2] = {-1, -1};
+};
+
+std::uint16_t server_flags(const Attributes& attributes) {
+    std::uint16_t flags = nbd::transmission_flags(attributes, false);
+    if (!attributes.volatile_cache) {
+        // What is written is safe: the kernel need not ask for flushes.
+        flags = static_cast<std::uint16_t>(flags & ~(nbd::send_flush | nbd::send_fua));
+    }
+    return flags;
+}
+
+} // namespace
+
+NbdBinding::NbdBinding(const KernelDeviceRequest& request)
+    : request_(request), backend_(fmt::format("iscsid-{:016x}", request.cookie)) {}
+
+NbdBinding::~NbdBinding() {
+    if (our_end_ >= 0) {
+        ::close(our_end_);
+    }
+}
+
+bool NbdBinding::find() {
+    const std::optional<std::uint32_t> index = find_backend(backend_);
+    if (index) {
+        set_index(*index);
+    }
+    return index.has_value();
+}
+
+bool NbdBinding::is_ours() const {
+    return index_ && backend_of(name_) == backend_;
+}
+
+int NbdBinding::take_socket() {
+    return std::exchange(our_end_, -1);
+}
+
+base::Result<void> NbdBinding::connect() {
+    const std::lock_guard lock(names_mutex);
+    std::uint32_t index = 0;
+    base::Result<void> connected;
+    for (int attempt = 0; attempt < busy_indexes_max; ++attempt) {
+        index = unused_index(index);
+        if (index > nbd_netlink::index_max) {
+            return base::fail(base::Errc::busy, "nbd: there are no more device numbers");
+        }
+        connected = connect_one(index);
+        // invalid: the device with that index is just going away.
+        if (connected ||
+            (connected.error().code != base::Errc::busy && connected.error().code != base::Errc::invalid)) {
+            return connected;
+        }
+        ++index;
+    }
+    return connected;
+}
+
+base::Result<void> NbdBinding::connect_one(std::uint32_t index) {
+    base::Result<NbdNetlink> netlink = NbdNetlink::open();
+    if (!netlink) {
+        return base::fail(std::move(netlink.error()));
+    }
+    base::Result<SocketPair> pair = SocketPair::make();
+    if (!pair) {
+        return base::fail(std::move(pair.error()));
+    }
+    set_index(index);
+    if (auto written = write_udev_properties(name_, request_.cookie, properties()); !written) {
+        return written;
+    }
+    NbdNetlink::Connection connection;
+    connection.index = index;
+    connection.size_bytes = request_.attributes.size_bytes;
+    connection.block_bytes = request_.attributes.logical_block_bytes;
+    connection.server_flags = server_flags(request_.attributes);
+    connection.dead_timeout = request_.abandoned_timeout;
+    connection.backend = backend_;
+    connection.socket = pair->kernels();
+    base::Result<void> connected = netlink->connect(connection);
+    // Between making the device and connecting it the kernel lets others have it: udev opens it at once.
+    for (int i = 0; i < made_and_busy_max && !connected && connected.error().code == base::Errc::busy &&
+                    has_attribute(name_, "size") && !has_attribute(name_, "pid");
+         ++i) {
+        std::this_thread::sleep_for(busy_pause);
+        connected = netlink->connect(connection);
+    }
+    if (!connected) {
+        forget_udev_properties(name_);
+        name_.clear();
+        index_.reset();
+        return connected;
+    }
+    pair->leave_to_kernel();
+    our_end_ = pair->take_ours();
+    return {};
+}
+
+/// The device is there and its socket is dead, or will be in a moment.
+base::Result<void> NbdBinding::reconnect() {
+    base::Result<NbdNetlink> netlink = NbdNetlink::open();
+    if (!netlink) {
+        return base::fail(std::move(netlink.error()));
+    }
+    if (auto watching = netlink->watch_links(); !watching) {
+        return watching;
+    }
+    const auto give_up_at = std::chrono::steady_clock::now() + dead_socket_time_max;
+    while (true) {
+        base::Result<void> offered = offer_socket(*netlink);
+        if (!offered && offered.error().code == base::Errc::not_found) {
+            forget_lost();
+        }
+        if (!offered || our_end_ >= 0) {
+            return offered;
+        }
+        if (std::chrono::steady_clock::now() >= give_up_at) {
+            return base::fail(base::Errc::busy, name_ + ": is still served by somebody");
+        }
+        netlink->wait_for_dead_link(*index_, dead_socket_step);
+    }
+}
+
+/// The next device of that name may be anybody's.
+void NbdBinding::forget_lost() {
+    const std::lock_guard lock(names_mutex);
+    const std::string backend = backend_of(name_);
+    if (backend.empty() || backend == backend_) {
+        forget_udev_properties(name_);
+    }
+}
+
+/// Success without our_end_: the kernel has no use for another socket yet.
+base::Result<void> NbdBinding::offer_socket(NbdNetlink& netlink) {
+    if (!is_ours()) {
+        return base::fail(base::Errc::not_found, name_ + ": somebody has disconnected it");
+    }
+    base::Result<SocketPair> pair = SocketPair::make();
+    if (!pair) {
+        return base::fail(std::move(pair.error()));
+    }
+    base::Result<void> given =
+        netlink.give_socket(*index_, backend_, request_.abandoned_timeout, pair->kernels());
+    if (!given) {
+        // Disconnected devices that somebody still has open, too, say that they are not connected.
+        return base::fail(given.error().code == base::Errc::invalid ? base::Errc::not_found
+                                                                    : given.error().code,
+                          fmt::format("{}: {}", name_, given.error().message()));
+    }
+    if (pair->leave_to_kernel()) {
+        our_end_ = pair->take_ours();
+    }
+    return {};
+}
+
+std::string NbdBinding::resize_request(std::uint64_t size_bytes) const {
+    return fmt::format("resize-nbd {} {} {} {}", index_.value_or(nbd_netlink::index_max), backend_,
+                       request_.abandoned_timeout.count(), size_bytes);
+}
+
+base::Result<void> NbdBinding::disconnect() {
+    base::Result<NbdNetlink> netlink = NbdNetlink::open();
+    if (!netlink) {
+        return base::fail(std::move(netlink.error()));
+    }
+    forget_udev_properties(name_);
+    return netlink->disconnect(*index_);
+}
+
+UdevProperties NbdBinding::properties() const {
+    UdevProperties all = request_.properties;
+    all.emplace_back("ISCSI_NR_REQUESTS", std::to_string(std::min(request_.depth, depth_max)));
+    all.emplace_back("ISCSI_MAX_SECTORS_KB", std::to_string(request_kib_max));
+    all.emplace_back("ISCSI_IO_TIMEOUT_MS", std::to_string(io_timeout.count()));
+    if (request_.attributes.rotational) {
+        all.emplace_back("ISCSI_ROTATIONAL", "1"); // Linux before 6.12 does not look at the flag
+    }
+    return all;
+}
+
+void NbdBinding::set_index(std::uint32_t index) {
+    index_ = index;
+    name_ = device_name(index);
+}
+
+} // namespace iscsi::block
