@@ -293,6 +293,9 @@ ring::Task<void> Daemon::resize_devices(ManagedSession& session) {
             log::error("session {} LUN {}: {}", session.sid, scsi::describe_lun(served.facts.lun),
                        resized.error().message());
         }
+        if (!resized && resized.error().code == base::Errc::busy) {
+            served.resize_later = attributes; // the next rescan tries again
+        }
     }
 }
 

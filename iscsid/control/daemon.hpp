@@ -121,7 +121,8 @@ private:
     /// busy, saying who does.
     ring::Task<base::Result<void>> claim_devices(ManagedSession& session,
                                                  std::vector<block::DeviceClaim>& claims);
-    ring::Task<void> flush_devices(ManagedSession& session, std::vector<block::DeviceClaim>& claims);
+    ring::Task<base::Result<void>> flush_devices(ManagedSession& session,
+                                                 std::vector<block::DeviceClaim>& claims);
 
     // restore.cpp
     /// Writes down what the next daemon has to know of the session.

@@ -48,7 +48,11 @@ ring::Task<base::Result<void>> Daemon::end_safely(ManagedSession& session) {
     }
     log::info("session {}: logging out of {}", session.sid, session.title());
     if (session.state == State::running) {
-        co_await flush_devices(session, claims);
+        auto flushed = co_await flush_devices(session, claims);
+        if (!flushed && config_.safe_logout) {
+            co_await block::release(claims);
+            co_return flushed;
+        }
     } else if (!claims.empty()) {
         // Asked for all the same: it does not wait for a target that may never come back.
         log::warning("session {}: there is no connection: what was written to its devices and is not on the "

@@ -39,10 +39,11 @@ ring::Task<base::Result<void>> Daemon::claim_devices(ManagedSession& session,
     for (const std::string& name : names) {
         auto claim = co_await block::DeviceClaim::open(*loop_, "/dev/" + name, mode);
         bool claimed = claim.has_value();
+        bool is_gone = !claimed && claim.error().code == base::Errc::not_found; // somebody took it away
         if (claimed) {
             claims.push_back(std::move(*claim));
         }
-        if (!config_.safe_logout) {
+        if (!config_.safe_logout || is_gone) {
             continue;
         }
         auto look = [&] { return who_uses(name, claimed); };
@@ -58,14 +59,20 @@ ring::Task<base::Result<void>> Daemon::claim_devices(ManagedSession& session,
 }
 
 /// Dirty pages of the device itself; those of file systems are written when they are unmounted.
-ring::Task<void> Daemon::flush_devices(ManagedSession& session, std::vector<block::DeviceClaim>& claims) {
+ring::Task<base::Result<void>> Daemon::flush_devices(ManagedSession& session,
+                                                     std::vector<block::DeviceClaim>& claims) {
+    base::Result<void> all;
     for (block::DeviceClaim& claim : claims) {
         auto flushed = co_await claim.flush();
         if (!flushed) {
-            log::error("session {}: data written to a device was lost: {}", session.sid,
-                       flushed.error().message());
+            log::error("session {}: what was written to {} does not reach the target: {}", session.sid,
+                       claim.path(), flushed.error().message());
+            all = base::fail(base::Errc::logout,
+                             fmt::format("what was written to {} does not reach the target: {}", claim.path(),
+                                         flushed.error().message()));
         }
     }
+    co_return all;
 }
 
 } // namespace iscsi::control
