@@ -8,10 +8,12 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <optional>
 #include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <thread>
@@ -65,16 +67,26 @@ Outcome with_ublk(Command command) {
     return {-run(**loop, command(**control)), {}};
 }
 
+/// Not for a server that has died meanwhile: Linux 6.12 would make the disk all the same, and give its first
+/// read to commands that are gone.
+ring::Task<int> start_for(UblkControl& control, std::uint32_t device, pid_t server) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (::getppid() != server) {
+        co_return -ECANCELED;
+    }
+    const base::TimePoint give_up_at = ring::monotonic_now() + fetch_time_max;
+    const int result = co_await control.start_device(device, server, give_up_at);
+    co_return result;
+}
+
 Outcome start_ublk(const Words& words) {
     const auto device = number(words[1]);
     const auto server = number(words[2]);
     if (!device || !server) {
         return {EINVAL, {}};
     }
-    return with_ublk([&](UblkControl& control) {
-        return control.start_device(*device, static_cast<pid_t>(*server),
-                                    ring::monotonic_now() + fetch_time_max);
-    });
+    return with_ublk(
+        [&](UblkControl& control) { return start_for(control, *device, static_cast<pid_t>(*server)); });
 }
 
 Outcome recover_ublk(const Words& words) {

@@ -307,11 +307,8 @@ ring::Task<base::Result<void>> UblkDevice::begin() {
     if (taken_back_) {
         co_await check_tags();
         result = co_await control_.end_user_recovery(info_.dev_id, give_up_at);
-    } else if (request_.outlives_daemon) {
-        result = co_await start_ublk_in_helper(control_.loop(), info_.dev_id);
     } else {
-        // I/O of this device fails when this process dies, which therefore can.
-        result = co_await control_.start_device(info_.dev_id, ::getpid(), give_up_at);
+        result = co_await start_ublk_in_helper(control_.loop(), info_.dev_id);
     }
     const int refused = shared_->refused.load(std::memory_order_acquire);
     if (result < 0 && refused != 0) {

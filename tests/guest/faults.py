@@ -166,7 +166,7 @@ class Access(threading.Thread):
 
 def killed_twenty_times():
     """At moments that have nothing to do with what the daemon, or the one before it, is at."""
-    kills, mean = 20, 2.4 if IS_NBD else 1.4  # seconds
+    kills, mean = 20, 2.4 if IS_NBD else 2.0  # seconds
     moments = random.Random(int(os.environ.get("ISCSI_SEED", "20")))
     need("fio")
     with Faults() as guest:

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""What only kernels from 6.16 on can do with ublk: a file system in use grows with its LUN, and a device is quiesced before
-it is handed to the next daemon.
+"""What only kernels from 6.16 on can do with ublk: a file system in use grows with its LUN, and a device is quiesced
+before it is handed to the next daemon.
 
 Runs in a guest: tests/guest/run -k new --udev 'python3 new_kernel.py NAME...'."""
 

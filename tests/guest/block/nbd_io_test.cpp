@@ -278,9 +278,16 @@ TEST_CASE("nbd: the links are there when the device has started, and gone when i
         CHECK(test::sysfs(disk.name(), "queue/io_timeout") == "5000");
         CHECK(test::sysfs(disk.name(), "queue/nr_requests") == "32");
         CHECK(test::sysfs(disk.name(), "queue/max_sectors_kb") == "1024");
-        const std::string node = disk.path();
+        const std::string name = disk.name();
+        const auto begun = ring::monotonic_now();
         disk.remove();
-        CHECK(::access(link.c_str(), F_OK) != 0);
-        CHECK(::access(node.c_str(), F_OK) != 0);
+        const bool gone = ::access(link.c_str(), F_OK) != 0;
+        if (!gone) { // for whoever has to find out why
+            test::shell("ls -l " + link + " /proc/[0-9]*/fd 2>/dev/null | grep " + name + "; cd /sys/block/" +
+                        name + " && grep . pid backend size inflight; cat /run/udev/data/b43:*");
+        }
+        CHECK(gone);
+        CHECK(ring::monotonic_now() - begun < std::chrono::seconds(9));
+        CHECK(test::eventually([&] { return test::sysfs(name, "size").empty(); }));
     }
 }
