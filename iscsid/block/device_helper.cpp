@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <fmt/format.h>
+#include <list>
+#include <memory>
 #include <poll.h>
 #include <sys/socket.h>
 #include <tuple>
@@ -16,21 +18,30 @@
 namespace iscsi::block {
 namespace {
 
-/// Reaps a helper whenever it may end; owns itself.
+/// Reaps a helper whenever it may end. Those that live are kept in one place; control's thread.
 class Reaper {
 public:
-    static void take(ring::Loop& loop, int pidfd) { new Reaper(loop, pidfd); }
+    static void take(ring::Loop& loop, int pidfd) {
+        living().push_back(std::make_unique<Reaper>(loop, pidfd));
+    }
 
-private:
     Reaper(ring::Loop& loop, int pidfd) : op_(ring::Op::to<&Reaper::on_end>(this)), pidfd_(pidfd) {
         io_uring_prep_poll_add(loop.sqe(op_), pidfd_, POLLIN);
     }
+    Reaper(const Reaper&) = delete;
+    Reaper& operator=(const Reaper&) = delete;
     ~Reaper() { ::close(pidfd_); }
+
+private:
+    static std::list<std::unique_ptr<Reaper>>& living() {
+        static std::list<std::unique_ptr<Reaper>> all;
+        return all;
+    }
     void on_end(ring::Completion completion) {
         if (completion.result >= 0) {
             std::ignore = ring::reap_child(pidfd_);
         }
-        delete this;
+        living().remove_if([this](const auto& reaper) { return reaper.get() == this; });
     }
 
     ring::Op op_;

@@ -31,6 +31,7 @@ constexpr const char* runtime_dir = "/run/iscsid";
 constexpr const char* properties_dir = "/run/iscsid/udev";
 constexpr auto settle_timeout = 20s;
 constexpr auto vanish_timeout = 10s;
+constexpr auto idle_timeout = 3s;
 constexpr std::size_t file_name_bytes_max = 255;
 
 bool is_device_name(std::string_view name) {
@@ -176,21 +177,17 @@ void forget_udev_properties(std::string_view name) {
     }
 }
 
-void forget_other_udev_properties(const std::vector<std::string>& kept) {
-    std::vector<std::string> left;
-    std::error_code error;
-    fs::directory_iterator entries(properties_dir, error);
-    for (; !error && entries != fs::directory_iterator(); entries.increment(error)) {
-        std::string name = entries->path().filename().string();
-        if (std::ranges::find(kept, name) == kept.end()) {
-            left.push_back(std::move(name));
-        }
-    }
-    std::ranges::for_each(left, [](const std::string& name) { ::unlink(properties_path(name).c_str()); });
-}
-
 bool udev_is_running() {
     return ::access("/run/udev/control", F_OK) == 0;
+}
+
+ring::Task<void> wait_until_udev_is_idle(ring::Loop& loop) {
+    Patience patience(loop, idle_timeout);
+    // Its daemon has this file as long as it has work.
+    while (udev_is_running() && exists("/run/udev/queue") && !patience.is_over()) {
+        ring::Sleep pause = patience.pause();
+        co_await pause;
+    }
 }
 
 bool udev_knows(std::string_view name, std::uint64_t cookie) {

@@ -26,10 +26,11 @@ base::Result<void> write_udev_properties(std::string_view name, std::uint64_t co
 /// Removes the file; not there is fine. Before the device goes: an nbd device's last event must not find it.
 void forget_udev_properties(std::string_view name);
 
-/// Removes the files of all devices but those in `kept`: what a daemon that died has left.
-void forget_other_udev_properties(const std::vector<std::string>& kept);
-
 bool udev_is_running();
+
+/// Waits, 3 s at most, until udev has worked off its events: what it reads from a device that is about to go
+/// would fail.
+ring::Task<void> wait_until_udev_is_idle(ring::Loop& loop);
 
 /// udev has worked on the disk, so the kernel has shown it.
 bool udev_knows(std::string_view name, std::uint64_t cookie);

@@ -1,5 +1,6 @@
 // Before a logout: nobody may use the session's block devices, and what was written to them reaches the
 // target.
+#include "block/udev.hpp"
 #include "control/daemon.hpp"
 #include "control/log.hpp"
 #include "ring/aside.hpp"
@@ -33,6 +34,9 @@ ring::Task<base::Result<void>> Daemon::claim_devices(ManagedSession& session,
                                                "before; it may be in use");
     }
     std::vector<std::string> names = lasting_devices(session);
+    if (!names.empty()) {
+        co_await block::wait_until_udev_is_idle(*loop_);
+    }
     const auto mode =
         config_.safe_logout ? block::DeviceClaim::Mode::exclusive : block::DeviceClaim::Mode::shared;
     std::vector<std::string> users;

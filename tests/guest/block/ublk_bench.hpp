@@ -35,19 +35,22 @@ auto run_on(ring::Loop& loop, Work work) {
     struct Mail final : ring::Message {
         explicit Mail(Work& owner) : work(owner) {}
         void deliver() override {
+            // The waiter, and with it this object, may go before set_value() has returned.
+            const auto kept = done;
             if constexpr (std::is_void_v<Value>) {
                 work();
-                done.set_value();
+                kept->set_value();
             } else {
-                done.set_value(work());
+                kept->set_value(work());
             }
         }
         Work& work;
-        std::promise<Value> done;
+        std::shared_ptr<std::promise<Value>> done = std::make_shared<std::promise<Value>>();
     };
     Mail mail(work);
+    std::future<Value> result = mail.done->get_future();
     loop.post(mail);
-    return mail.done.get_future().get();
+    return result.get();
 }
 
 /// Control: a loop of the test's thread and the driver's commands.
@@ -111,14 +114,15 @@ public:
         queue = std::move(*made);
     }
     void close() {
-        std::promise<void> closed;
+        const auto closed = std::make_shared<std::promise<void>>();
         run_on(shard_->loop(), [&] {
-            queue->close([&] {
+            queue->close([this, closed] {
+                const auto kept = closed;
                 queue.reset();
-                closed.set_value();
+                kept->set_value();
             });
         });
-        closed.get_future().get();
+        closed->get_future().get();
     }
     template <class Work>
     auto run(Work work) {

@@ -192,7 +192,8 @@ TEST_CASE("a device is taken from its server and given to the next without an er
     }
     REQUIRE(result == 0);
     int read = -1;
-    std::thread reader([&] { read = read_block(disk.path(), 4096); });
+    const std::string path = disk.path();
+    std::thread reader([&] { read = read_block(path, 4096); });
     disk.server.close();
     disk.device.reset();
     auto taken = bench.run(block::UblkDevice::take_back(*bench.control, request));
