@@ -195,7 +195,7 @@ class Guest(Lab):
         if since:
             places = [number for number, line in enumerate(lines) if line.endswith(since)]
             check(places, f"the kernel has forgotten '{since}'")
-            lines = lines[places[0] + 1:]
+            lines = lines[places[-1] + 1:]  # scenarios of one program count from 1 again
         return lines
 
     def dmesg_errors(self, since=None):
