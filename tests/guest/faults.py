@@ -601,7 +601,9 @@ def full_run():
             Access(shown.group(1), write=pattern(2)).well(30, "a write to a device that was shown on a full /run")
         else:
             check("/run" in answer.out + answer.err, "nobody was told why there is no disk")
-            check(_left_behind() == before, f"without a disk there is {set(_left_behind()) - set(before)}")
+            # A session without disks is a session: whether its file found room is chance.
+            left = {name for name in set(_left_behind()) - set(before) if not name.startswith("/run/iscsid/sessions/")}
+            check(not left, f"without a disk there is {left}")
         check((answer.status == 0) == (f" {other} " in text), "a login that failed has left a session, or the reverse")
         if answer.status == 0:
             guest.logout(other)
