@@ -123,8 +123,11 @@ ring::Task<DeviceResult> Backends::take_back(Backend backend, KernelDeviceReques
         DeviceResult device = co_await NbdDevice::take_back(loop_, std::move(request));
         co_return device;
     }
-    if (auto opened = open_control(); backend != Backend::ublk || !opened) {
+    if (backend == Backend::socket || !is_any_ublk_device()) {
         co_return base::fail(base::Errc::not_found, "no kernel device");
+    }
+    if (auto opened = open_control(); !opened) {
+        co_return base::fail(std::move(opened.error()));
     }
     DeviceResult device = co_await UblkDevice::take_back(*ublk_, std::move(request));
     co_return device;

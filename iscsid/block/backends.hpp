@@ -41,7 +41,8 @@ public:
     /// A new device. Errors: not_supported, with the reason, when none was chosen.
     ring::Task<base::Result<std::unique_ptr<BlockDevice>>> create(DeviceIdentity identity,
                                                                   KernelDeviceRequest request);
-    /// The device that a daemon before this one made with `request.cookie`. Errors: not_found.
+    /// The device that a daemon before this one made with `request.cookie`. Errors: not_found; whatever else:
+    /// it may be there.
     ring::Task<base::Result<std::unique_ptr<BlockDevice>>> take_back(Backend backend,
                                                                      KernelDeviceRequest request);
 

@@ -136,6 +136,9 @@ public:
     /// Before the daemon ends of its own will: I/O that comes from now on waits for the next daemon, what is
     /// in progress can end. False where the kernel has no such thing: nothing has happened.
     virtual ring::Task<bool> quiesce() { co_return false; }
+    /// `on_lost` is called on control's loop when the device is gone without remove() (somebody else has
+    /// disconnected it) or can no longer be served. Only nbd devices can be lost.
+    virtual void set_on_lost(std::function<void(const base::Error&)>) {}
     /// True when the kernel keeps the device, and its users wait, while no daemon serves it.
     virtual bool outlives_daemon() const = 0;
 };

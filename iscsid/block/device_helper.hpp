@@ -52,6 +52,7 @@ public:
     //                                     5 s for that at most); the device stays open
     //   flush                             fsync() of the claimed device
     //   release                           closes it
+    //   compare PATH BYTE                 reads a block past the page cache; -EILSEQ unless all of it is BYTE
     //   start-ublk NUMBER PID             START_DEV for the process PID, -EINTR when tags are missing
     //   recover-ublk NUMBER               START_USER_RECOVERY
     //   resize-nbd INDEX BACKEND DEAD_SECONDS BYTES

@@ -5,10 +5,13 @@
 #include "block/nbd_resize.hpp"
 #include "block/ublk_control.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstddef>
+#include <cstdint>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <optional>
@@ -112,6 +115,27 @@ Outcome resize_nbd(const Words& words) {
     return {};
 }
 
+/// Of the self-tests.
+Outcome compare(const Words& words) {
+    constexpr std::size_t block_bytes = 4096;
+    alignas(block_bytes) std::array<std::byte, block_bytes> data{};
+    const auto wanted = number(words[2]);
+    const int fd = ::open(std::string(words[1]).c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC);
+    if (fd < 0 || !wanted) {
+        return {fd < 0 ? errno : EINVAL, {}};
+    }
+    const ssize_t bytes = ::pread(fd, data.data(), data.size(), block_bytes);
+    const int error = bytes < 0 ? errno : 0;
+    ::close(fd);
+    if (error != 0) {
+        return {error, {}};
+    }
+    const bool same = bytes == block_bytes && std::ranges::all_of(data, [&](std::byte b) {
+                          return std::to_integer<std::uint32_t>(b) == *wanted;
+                      });
+    return same ? Outcome() : Outcome{EILSEQ, "other data than was given to the kernel"};
+}
+
 class Claim {
 public:
     Claim() = default;
@@ -162,6 +186,9 @@ Outcome answer(Claim& claim, std::string_view request) {
     }
     if (verb == "release") {
         return claim.release();
+    }
+    if (verb == "compare" && words.size() == 3) {
+        return compare(words);
     }
     if (verb == "start-ublk" && words.size() == 3) {
         return start_ublk(words);

@@ -1,6 +1,6 @@
 #include "block/nbd_binding.hpp"
 
-#include "base/check.hpp"
+#include "base/text.hpp"
 #include "block/nbd_netlink.hpp"
 #include "block/nbd_netlink_abi.hpp"
 #include "block/nbd_rules.hpp"
@@ -30,6 +30,7 @@ using namespace std::chrono_literals;
 
 constexpr const char* devices_dir = "/sys/block";
 constexpr std::string_view name_prefix = "nbd";
+constexpr std::string_view backend_prefix = "iscsid-";
 
 /// Of the socket pair; what does not fit makes the kernel's sender, and each of our sends, go in steps.
 constexpr int socket_buffer_bytes = 4 << 20;
@@ -68,21 +69,26 @@ std::string backend_of(const std::string& name) {
     return line;
 }
 
-std::optional<std::uint32_t> find_backend(const std::string& backend) {
+/// An nbd device that there is, connected or not.
+struct Present {
+    std::uint32_t index = 0;
+    std::string backend;
+};
+
+std::vector<Present> all_devices() {
+    std::vector<Present> all;
     std::error_code error;
     for (fs::directory_iterator at(devices_dir, error), end; !error && at != end; at.increment(error)) {
         const std::string name = at->path().filename().string();
         if (!name.starts_with(name_prefix)) {
             continue;
         }
-        std::uint32_t index = 0;
-        const char* end_of_name = name.data() + name.size();
-        const auto parsed = std::from_chars(name.data() + name_prefix.size(), end_of_name, index);
-        if (parsed.ec == std::errc() && parsed.ptr == end_of_name && backend_of(name) == backend) {
-            return index;
+        const auto index = base::parse_decimal(std::string_view(name).substr(name_prefix.size()), UINT32_MAX);
+        if (index) {
+            all.push_back({static_cast<std::uint32_t>(*index), backend_of(name)});
         }
     }
-    return std::nullopt;
+    return all;
 }
 
 /// The lowest index, `from` or above, without a device. Devices that are merely not connected are somebody's
@@ -148,7 +154,7 @@ std::uint16_t server_flags(const Attributes& attributes) {
 } // namespace
 
 NbdBinding::NbdBinding(const KernelDeviceRequest& request)
-    : request_(request), backend_(fmt::format("iscsid-{:016x}", request.cookie)) {}
+    : request_(request), backend_(fmt::format("{}{:016x}", backend_prefix, request.cookie)) {}
 
 NbdBinding::~NbdBinding() {
     if (our_end_ >= 0) {
@@ -156,12 +162,31 @@ NbdBinding::~NbdBinding() {
     }
 }
 
-bool NbdBinding::find() {
-    const std::optional<std::uint32_t> index = find_backend(backend_);
-    if (index) {
-        set_index(*index);
+std::vector<std::uint64_t> NbdBinding::cookies_of_all() {
+    std::vector<std::uint64_t> cookies;
+    for (const Present& present : all_devices()) {
+        const std::string_view text = present.backend;
+        std::uint64_t cookie = 0;
+        if (!text.starts_with(backend_prefix)) {
+            continue;
+        }
+        const auto parsed =
+            std::from_chars(text.data() + backend_prefix.size(), text.data() + text.size(), cookie, 16);
+        if (parsed.ec == std::errc() && parsed.ptr == text.data() + text.size()) {
+            cookies.push_back(cookie);
+        }
     }
-    return index.has_value();
+    return cookies;
+}
+
+bool NbdBinding::find() {
+    const std::vector<Present> all = all_devices();
+    const auto ours = std::ranges::find(all, backend_, &Present::backend);
+    if (ours == all.end()) {
+        return false;
+    }
+    set_index(ours->index);
+    return true;
 }
 
 bool NbdBinding::is_ours() const {
@@ -172,9 +197,9 @@ int NbdBinding::take_socket() {
     return std::exchange(our_end_, -1);
 }
 
-base::Result<void> NbdBinding::connect() {
+base::Result<void> NbdBinding::connect(std::uint32_t lowest_index) {
     const std::lock_guard lock(names_mutex);
-    std::uint32_t index = 0;
+    std::uint32_t index = lowest_index;
     base::Result<void> connected;
     for (int attempt = 0; attempt < busy_indexes_max; ++attempt) {
         index = unused_index(index);

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace iscsi::block {
 
@@ -22,9 +23,9 @@ public:
     ~NbdBinding();
 
     // These block: on a helper thread, one at a time.
-    /// Makes the device under a number that none has yet, its properties for udev before it. Errors:
-    /// not_supported, access_denied, busy (no number is free), internal.
-    base::Result<void> connect();
+    /// Makes the device under the lowest number from `lowest_index` on that none has yet, its properties for
+    /// udev before it. Errors: not_supported, access_denied, busy (no number is free), internal.
+    base::Result<void> connect(std::uint32_t lowest_index);
     /// Gives the device, whose socket is dead or will be in a moment, another. Errors: not_found (somebody
     /// has disconnected it), busy (it is still served by somebody after ten seconds), as above.
     base::Result<void> reconnect();
@@ -32,6 +33,8 @@ public:
     base::Result<void> disconnect();
 
     // These do not; the caller sees to it that none of the above is in progress.
+    /// The cookies of all connected devices that a daemon of this kind has made.
+    static std::vector<std::uint64_t> cookies_of_all();
     /// Looks for the device among those that there are.
     bool find();
     /// The device is connected, and not by somebody else since.

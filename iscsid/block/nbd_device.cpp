@@ -60,7 +60,7 @@ base::Result<std::unique_ptr<BlockQueue>> NbdDevice::make_queue(const QueueConte
 }
 
 ring::Task<base::Result<void>> NbdDevice::start() {
-    auto work = [this] { return taken_back_ ? binding_.reconnect() : binding_.connect(); };
+    auto work = [this] { return taken_back_ ? binding_.reconnect() : binding_.connect(0); };
     ring::Aside working(loop_, work);
     base::Result<void> begun = co_await working;
     if (!begun) {

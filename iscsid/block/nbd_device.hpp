@@ -39,9 +39,9 @@ public:
     ring::Task<base::Result<void>> remove() override;
     bool outlives_daemon() const override { return true; }
 
-    /// Called, on control's thread, when the device is gone without remove() (somebody else has disconnected
-    /// it) or can no longer be served.
-    void set_on_lost(std::function<void(const base::Error&)> on_lost) { on_lost_ = std::move(on_lost); }
+    void set_on_lost(std::function<void(const base::Error&)> on_lost) override {
+        on_lost_ = std::move(on_lost);
+    }
     bool is_lost() const { return lost_; }
 
 private:

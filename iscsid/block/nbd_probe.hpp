@@ -9,8 +9,8 @@
 
 namespace iscsi::block {
 
-/// Asks the driver for its devices and makes none. Gives words for the log. Errors: not_supported,
-/// access_denied, with the reason in words.
+/// Makes a device, reads from it, takes it away. Gives words for the log. Errors: those of
+/// NbdBinding::connect() and see_pattern(), with the reason in words.
 ring::Task<base::Result<std::string>> probe_nbd(ring::Loop& loop);
 
 } // namespace iscsi::block

@@ -59,14 +59,12 @@ Error refusal_of_range(const RequestHeader& request, const Attributes& attribute
 } // namespace
 
 std::uint16_t transmission_flags(const Attributes& attributes, bool structured_replies) {
-    std::uint16_t flags = has_flags | send_flush | send_fua | send_write_zeroes | can_multi_conn;
-    if (attributes.read_only) {
-        flags |= read_only;
-    }
+    std::uint16_t flags = has_flags | send_flush | send_fua | can_multi_conn;
+    flags |= attributes.read_only ? read_only : send_write_zeroes;
     if (attributes.rotational) {
         flags |= rotational;
     }
-    if (attributes.max_discard_bytes > 0) {
+    if (attributes.max_discard_bytes > 0 && !attributes.read_only) {
         flags |= send_trim;
     }
     if (structured_replies) {

@@ -99,16 +99,28 @@ std::vector<std::uint32_t> device_numbers() {
 
 } // namespace
 
-ring::Task<std::optional<ublk::DeviceInfo>> find_ublk_device(UblkControl& control, std::uint64_t cookie) {
+bool is_any_ublk_device() {
+    return !device_numbers().empty();
+}
+
+ring::Task<base::Result<std::optional<ublk::DeviceInfo>>> find_ublk_device(UblkControl& control,
+                                                                           std::uint64_t cookie) {
     const std::vector<std::uint32_t> numbers = device_numbers();
+    int failure = 0;
     for (std::uint32_t number : numbers) {
         ublk::DeviceInfo info;
         const int result = co_await control.get_device_info(number, info);
         if (result == 0 && info.cookie == cookie) {
-            co_return info;
+            co_return std::optional(info);
+        }
+        if (result < 0 && result != -ENODEV) { // gone meanwhile
+            failure = result;
         }
     }
-    co_return std::nullopt;
+    if (failure != 0) {
+        co_return base::fail(failure_of("GET_DEV_INFO", failure));
+    }
+    co_return std::optional<ublk::DeviceInfo>();
 }
 
 UblkDevice::UblkDevice(UblkControl& control, KernelDeviceRequest request, const ublk::DeviceInfo& info)
@@ -189,7 +201,11 @@ ring::Task<base::Result<void>> UblkDevice::open_node() {
 
 ring::Task<UblkDevice::Made> UblkDevice::take_back(UblkControl& control, KernelDeviceRequest request) {
     base::check(request.cookie != 0, "a device has a cookie");
-    const std::optional<ublk::DeviceInfo> found = co_await find_ublk_device(control, request.cookie);
+    auto looked = co_await find_ublk_device(control, request.cookie);
+    if (!looked) {
+        co_return base::fail(std::move(looked.error()));
+    }
+    const std::optional<ublk::DeviceInfo> found = *looked;
     if (!found) {
         co_return base::fail(base::Errc::not_found, "no ublk device with this cookie");
     }

@@ -77,7 +77,11 @@ private:
     std::shared_ptr<UblkShared> shared_ = std::make_shared<UblkShared>();
 };
 
-/// The device that carries `cookie`, if there is one.
-ring::Task<std::optional<ublk::DeviceInfo>> find_ublk_device(UblkControl& control, std::uint64_t cookie);
+bool is_any_ublk_device();
+
+/// The device that carries `cookie`, if there is one. Errors: access_denied, no_memory, internal: some device
+/// cannot be asked, and the others do not carry it.
+ring::Task<base::Result<std::optional<ublk::DeviceInfo>>> find_ublk_device(UblkControl& control,
+                                                                           std::uint64_t cookie);
 
 } // namespace iscsi::block

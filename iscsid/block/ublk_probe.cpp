@@ -1,84 +1,40 @@
 #include "block/ublk_probe.hpp"
 
 #include "block/buffer_pool.hpp"
+#include "block/self_test.hpp"
 #include "block/ublk_device.hpp"
 #include "block/ublk_rules.hpp"
-#include "ring/aside.hpp"
-#include "ring/await.hpp"
 
-#include <algorithm>
 #include <array>
-#include <cerrno>
 #include <csignal>
 #include <cstring>
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 namespace iscsi::block {
 namespace {
 
 /// "iscsiTST": so that a later test can tell what an earlier one has left behind.
 constexpr std::uint64_t test_cookie = 0x6973637369545354;
-constexpr std::size_t test_bytes = std::size_t{64} * 1024;
-constexpr std::byte test_pattern{0xa5};
-
-/// All of the disk is the pattern.
-class PatternDisk final : public RequestHandler {
-public:
-    void start(Request& request) override {
-        std::fill(request.data.begin(), request.data.end(), test_pattern);
-        queue->complete(request, request.verb == Verb::read ? 0 : EOPNOTSUPP);
-    }
-    BlockQueue* queue = nullptr;
-};
-
-/// Blocks.
-base::Result<void> read_pattern(const std::string& path) {
-    constexpr std::size_t bytes = 4096;
-    alignas(bytes) std::array<std::byte, bytes> data{};
-    const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC);
-    if (fd < 0) {
-        return base::fail(base::Errc::internal, fmt::format("open {}: {}", path, std::strerror(errno)));
-    }
-    const ssize_t n = ::pread(fd, data.data(), data.size(), bytes);
-    ::close(fd);
-    const bool same = std::all_of(data.begin(), data.end(), [](std::byte b) { return b == test_pattern; });
-    if (n != static_cast<ssize_t>(bytes) || !same) {
-        return base::fail(base::Errc::internal, path + " gives other data than it was given");
-    }
-    return {};
-}
-
-KernelDeviceRequest test_request() {
-    KernelDeviceRequest request;
-    request.cookie = test_cookie;
-    request.depth = 4;
-    request.outlives_daemon = false;
-    request.attributes.size_bytes = test_bytes;
-    return request;
-}
 
 /// What a daemon that died during its test has left.
 ring::Task<void> sweep(UblkControl& control) {
-    const std::optional<ublk::DeviceInfo> left = co_await find_ublk_device(control, test_cookie);
-    if (!left) {
+    const auto looked = co_await find_ublk_device(control, test_cookie);
+    if (!looked || !*looked) {
         co_return;
     }
-    const bool in_test = left->server_pid > 0 && ::kill(left->server_pid, 0) == 0;
+    const ublk::DeviceInfo& left = **looked;
+    const bool in_test = left.server_pid > 0 && ::kill(left.server_pid, 0) == 0;
     if (in_test) {
         co_return;
     }
-    co_await control.stop_device(left->dev_id);
-    co_await control.delete_device_async(left->dev_id);
+    co_await control.stop_device(left.dev_id);
+    co_await control.delete_device_async(left.dev_id);
 }
 
 ring::Task<base::Result<void>> use(UblkControl& control, UblkDevice& device) {
     base::Result<void> used = co_await device.begin();
     if (used) {
-        auto read = [&] { return read_pattern(device.path()); };
-        ring::Aside reading(control.loop(), read);
-        used = co_await reading;
+        used = co_await see_pattern(control.loop(), device.path());
     }
     base::Result<void> ended = co_await device.end();
     if (used && !ended) {
@@ -87,19 +43,13 @@ ring::Task<base::Result<void>> use(UblkControl& control, UblkDevice& device) {
     co_return used;
 }
 
-ring::Task<void> close_queue(BlockQueue& queue) {
-    ring::Event closed;
-    queue.close([&] { closed.set(); });
-    co_await closed;
-}
-
 /// Makes the device, uses it, deletes it.
 ring::Task<base::Result<void>> test_device(UblkControl& control) {
     auto pool = BufferPool::create(ublk::io_bytes_max);
     if (!pool) {
         co_return base::fail(std::move(pool.error()));
     }
-    UblkDevice::Added device = co_await UblkDevice::add(control, test_request());
+    UblkDevice::Added device = co_await UblkDevice::add(control, self_test_request(test_cookie));
     if (!device) {
         co_return base::fail(std::move(device.error()));
     }

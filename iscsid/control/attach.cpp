@@ -8,7 +8,9 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <functional>
 #include <sys/random.h>
+#include <unistd.h>
 #include <utility>
 
 namespace iscsi::control {
@@ -77,6 +79,24 @@ ring::Task<void> close_on_shard(std::unique_ptr<block::BlockQueue> queue, std::u
     co_await closed;
     queue.reset();
     lun.reset();
+}
+
+/// For a device that somebody else has taken away.
+std::function<void(const base::Error&)> report_lost(const ManagedSession& session, const ServedLun& served) {
+    return [sid = session.sid, lun = scsi::describe_lun(served.facts.lun)](const base::Error& error) {
+        log::error("session {} LUN {}: the device is lost: {}; log out and in again", sid, lun,
+                   error.message());
+    };
+}
+
+/// udev does not answer in time, or has other rules.
+void report_missing_link(const ManagedSession& session, const ServedLun& served) {
+    for (const std::string& link : served.device->links()) {
+        if (::access(link.c_str(), F_OK) != 0) {
+            log::warning("session {} LUN {}: there is no {} yet", session.sid,
+                         scsi::describe_lun(served.facts.lun), link);
+        }
+    }
 }
 
 std::string why_nothing(std::size_t units, std::size_t others) {
@@ -238,7 +258,11 @@ ring::Task<base::Result<void>> Daemon::serve(ManagedSession& session, ServedLun&
     if (!made) {
         co_return made;
     }
+    served.device->set_on_lost(report_lost(session, served));
     auto started = co_await served.device->start();
+    if (started) {
+        report_missing_link(session, served);
+    }
     co_return started;
 }
 

@@ -17,6 +17,8 @@ constexpr std::array<unsigned, 3> flag_choices{
     IORING_SETUP_CQSIZE,
 };
 
+constexpr unsigned wide_ring_workers_max = 1024;
+
 } // namespace
 
 base::Result<Ring> Ring::create(unsigned entries, SqeSize sqe_size) {
@@ -32,6 +34,11 @@ base::Result<Ring> Ring::create(unsigned entries, SqeSize sqe_size) {
         if (rc == 0) {
             ring.live_ = true;
             ring.deferred_ = (flags & IORING_SETUP_DEFER_TASKRUN) != 0;
+            if (wide) {
+                // ublk's commands may each wait for a device; four workers a CPU are soon all waiting.
+                std::array<unsigned, 2> workers{wide_ring_workers_max, 0};
+                io_uring_register_iowq_max_workers(&ring.ring_, workers.data());
+            }
             return ring;
         }
     }
