@@ -37,8 +37,8 @@ block::Request& Lun::RequestQueue::pop() {
 
 Lun::Lun(ring::Loop& loop, Nexus& nexus, const scsi::LunFacts& facts, std::uint32_t depth)
     : loop_(loop), nexus_(nexus), slots_(std::make_unique<Slot[]>(depth)), depth_(depth),
-      delay_timer_(ring::Timer::to<&Lun::on_delay_over>(loop.timers(), this)), facts_(facts),
-      size_bytes_(facts.blocks.value() * facts.block_bytes),
+      delay_timer_(ring::Timer::to<&Lun::on_delay_over>(loop.timers(), this)),
+      shown_cache_(facts.write_cache), facts_(facts), size_bytes_(facts.blocks.value() * facts.block_bytes),
       transfer_bytes_max_(scsi::max_transfer_bytes(facts, limits::scsi_transfer_bytes_max)),
       discard_(scsi::discard_method(facts)) {
     for (std::uint32_t i = depth; i-- > 0;) {
@@ -107,11 +107,23 @@ void Lun::begin(block::Request& request) {
     ++busy_;
     slot.request = &request;
     slot.phase = Phase::transfer;
+    slot.unforced = false;
+    slot.done_bytes = 0;
+    begin_command(slot);
+}
+
+/// The next one of a request: errors and delays of those before it do not count.
+void Lun::begin_command(Slot& slot) {
     slot.attentions = 0;
     slot.retries = 0;
-    slot.done_bytes = 0;
     slot.give_up_at = loop_.now() + limits::scsi_busy_deadline;
     proceed(slot);
+}
+
+/// Its data has to be on the medium when it ends.
+bool Lun::must_be_durable(const block::Request& request) const {
+    bool writes = request.verb == block::Verb::write || request.verb == block::Verb::write_zeroes;
+    return request.fua || (writes && facts_.write_cache && !shown_cache_);
 }
 
 void Lun::proceed(Slot& slot) {
@@ -145,7 +157,8 @@ void Lun::on_path_state(PathState state) {
         return;
     }
     for (std::uint32_t i = 0; i < depth_; ++i) {
-        if (std::exchange(slots_[i].parked, false)) {
+        bool delayed = state == PathState::failed && std::exchange(slots_[i].delayed, false);
+        if (std::exchange(slots_[i].parked, false) || delayed) {
             counters_.replays += state == PathState::up ? 1 : 0;
             slots_[i].give_up_at = loop_.now() + limits::scsi_busy_deadline;
             proceed(slots_[i]);
@@ -218,13 +231,12 @@ void Lun::on_success(Slot& slot) {
     slot.done_bytes += slot.piece_bytes;
     const block::Request& request = *slot.request;
     if (request.verb != block::Verb::flush && slot.done_bytes < request.length_bytes) {
-        return proceed(slot);
+        return begin_command(slot);
     }
-    bool wants_flush = request.fua && facts_.write_cache && request.verb != block::Verb::read &&
-                       !(facts_.dpofua && request.verb == block::Verb::write);
-    if (wants_flush) {
+    // Sent before the unit was known to have a cache, perhaps: then without the FUA bit.
+    if (slot.unforced && facts_.write_cache && must_be_durable(request)) {
         slot.phase = Phase::flush;
-        return proceed(slot);
+        return begin_command(slot);
     }
     finish(slot, request.verb == block::Verb::flush ? std::exchange(deferred_error_, 0) : 0);
 }
@@ -278,7 +290,7 @@ void Lun::fall_back(Slot& slot, int error_number) {
     if (slot.request->verb == block::Verb::write_zeroes && slot.write_same) {
         // From now on zeroes are written as data.
         write_same_ = false;
-        return proceed(slot);
+        return begin_command(slot);
     }
     if (slot.request->verb == block::Verb::discard) {
         discard_ = scsi::DiscardMethod::none;

@@ -41,6 +41,10 @@ public:
     /// What the unit says of itself now, with the block size it had. Requests in hand go on, but nothing is
     /// sent beyond a new end. Takes back bar().
     void update(const scsi::LunFacts& facts);
+    /// What the users of the block device were told when it was made, until now what `facts` said then.
+    /// Without a volatile cache nobody sends a flush or asks for FUA: should the unit have a cache now, every
+    /// write and write_zeroes is on the medium before it ends.
+    void set_shown_cache(bool volatile_cache) { shown_cache_ = volatile_cache; }
     /// Another unit answers in its place, or none: nothing more is sent to it, requests fail with ENODEV.
     void bar() { barred_ = true; }
 
@@ -63,6 +67,7 @@ private:
         bool parked = false;
         bool delayed = false;
         bool write_same = false;       ///< zeroes are written with WRITE SAME
+        bool unforced = false;         ///< something was sent to be written without the FUA bit
         std::uint64_t done_bytes = 0;  ///< of the request
         std::uint64_t piece_bytes = 0; ///< of the command under way
         base::TimePoint again_at;      ///< delayed until
@@ -85,6 +90,8 @@ private:
     int refusal(const block::Request& request) const;
     bool inside(const block::Request& request) const;
     void begin(block::Request& request);
+    void begin_command(Slot& slot);
+    bool must_be_durable(const block::Request& request) const;
     void proceed(Slot& slot);
     bool prepare(Slot& slot);
     void prepare_transfer(Slot& slot, bool write);
@@ -115,6 +122,7 @@ private:
     ring::Timer delay_timer_;
     bool starting_ = false;
     bool barred_ = false;
+    bool shown_cache_;
 
     scsi::LunFacts facts_;
     std::uint64_t size_bytes_;

@@ -71,7 +71,8 @@ void Lun::prepare_transfer(Slot& slot, bool write) {
     if (write) {
         slot.direction = session::Direction::out;
         slot.data_out = data;
-        bool fua = request.fua && facts_.dpofua;
+        bool fua = facts_.dpofua && must_be_durable(request);
+        slot.unforced |= !fua;
         return set_command(slot, scsi::write_blocks(piece.lba, piece.count, fua));
     }
     slot.direction = session::Direction::in;
@@ -88,6 +89,7 @@ bool Lun::prepare_discard(Slot& slot) {
     scsi::BlockRange piece = next_piece(slot, blocks_max * facts_.block_bytes);
     slot.piece_bytes = piece.count.value() * facts_.block_bytes;
     slot.direction = session::Direction::out;
+    slot.unforced = true;
     if (discard_ == scsi::DiscardMethod::unmap) {
         slot.data_out = scsi::unmap_parameter_list(std::span(&piece, 1), slot.parameters);
         set_command(slot, scsi::unmap(static_cast<std::uint16_t>(slot.data_out.size())));
@@ -109,13 +111,14 @@ bool Lun::prepare_discard(Slot& slot) {
 
 void Lun::prepare_zeroes(Slot& slot) {
     slot.direction = session::Direction::out;
+    bool fua = !write_same_ && facts_.dpofua && must_be_durable(*slot.request);
+    slot.unforced |= !fua;
     if (!write_same_) {
         std::uint64_t bytes_max = std::min<std::uint64_t>(zeroes_bytes, transfer_bytes_max_);
         scsi::BlockRange piece = next_piece(slot, bytes_max);
         slot.piece_bytes = piece.count.value() * facts_.block_bytes;
         slot.data_out = base::Bytes(zeroes).first(slot.piece_bytes);
-        return set_command(slot,
-                           scsi::write_blocks(piece.lba, piece.count, slot.request->fua && facts_.dpofua));
+        return set_command(slot, scsi::write_blocks(piece.lba, piece.count, fua));
     }
     slot.write_same = true;
     std::uint64_t blocks_max = facts_.limits.max_write_same_blocks != 0 ? facts_.limits.max_write_same_blocks

@@ -123,7 +123,7 @@ void Nexus::start_session(const OpenRequest& request, const login::Login& login)
 }
 
 void Nexus::resume() {
-    if (has_session()) {
+    if (has_session() && !sealed_) {
         set_state(PathState::up);
     }
 }
@@ -140,6 +140,11 @@ void Nexus::retire() {
     if (state_ == PathState::down) {
         set_state(PathState::failed);
     }
+}
+
+void Nexus::seal() {
+    sealed_ = true;
+    set_state(PathState::failed);
 }
 
 /// The session ends. What has failed stays failed: only a resume() makes waiting worth while again.

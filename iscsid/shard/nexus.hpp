@@ -98,13 +98,17 @@ public:
 
     /// One attempt: connect, log in, start the session. The path stays down until resume().
     ring::Task<tl::expected<OpenReply, OpenFailure>> open(OpenRequest request);
-    /// The session was checked (identity): users may send.
+    /// The session was checked (identity): users may send, unless seal() was called.
     void resume();
     /// The replacement timeout passed: what waits fails, until the next resume().
     void fail();
     /// The session is about to end and nobody will bring it back: an open() in progress ends soon, and what
     /// waits fails, now or when the connection is lost. Idempotent.
     void retire();
+    /// Users are shut out for good, also while the path is up: what waits and what comes fails with ENOLINK,
+    /// and no resume() or new session opens the path again. Commands that are at the target may still end
+    /// well; the session stays, and execute() works. Idempotent.
+    void seal();
     /// Logs out and ends the connection; works in every state. Errors: the target refused or did not answer.
     ring::Task<base::Result<void>> log_out();
     /// Ends the connection without a word.
@@ -143,6 +147,7 @@ private:
     std::vector<PathUser*> users_;
     PathState state_ = PathState::down;
     bool retired_ = false;
+    bool sealed_ = false;               ///< the path stays failed
     bool dropped_ = false;              ///< session_ has lost its connection
     ring::Event* logged_out_ = nullptr; ///< log_out() waits here
 };

@@ -18,7 +18,7 @@ struct PathCommand : session::Command {
 enum class PathState : std::uint8_t {
     down,   ///< no session for now: commands come back lost, those who wait may wait on
     up,     ///< commands are taken
-    failed, ///< no session for longer than the replacement timeout: fail what waits
+    failed, ///< not to be waited for: what waits and what comes fails (Nexus::fail, retire, seal)
 };
 
 /// Told when the path changes. Commands lost with the session come back before `down` is told.

@@ -39,12 +39,13 @@ inline constexpr std::size_t sense_bytes_max = 252;                   ///< SPC-4
 inline constexpr std::size_t luns_max = std::size_t{16} * 1024;       ///< of one REPORT LUNS answer
 
 // SCSI.
-inline constexpr unsigned scsi_retries_max = 5;     ///< of one command, after errors
+inline constexpr unsigned scsi_retries_max = 5;     ///< of one command (a request can be many), after errors
 inline constexpr unsigned scsi_attentions_max = 10; ///< unit attentions that one command may run into
 inline constexpr std::uint32_t scsi_transfer_bytes_max = 1U << 20; ///< of one READ or WRITE; requests are cut
-inline constexpr std::chrono::seconds scsi_busy_deadline{60};      ///< a request is not delayed for longer
-inline constexpr std::chrono::seconds scsi_scan_timeout{30};       ///< of one command of the scan
-inline constexpr std::chrono::milliseconds scsi_busy_delay{100};   ///< after BUSY
+inline constexpr std::chrono::seconds scsi_busy_deadline{60};    ///< a command is not delayed for longer; one
+                                                                 ///< that a session took along starts anew
+inline constexpr std::chrono::seconds scsi_scan_timeout{30};     ///< of one command of the scan
+inline constexpr std::chrono::milliseconds scsi_busy_delay{100}; ///< after BUSY
 inline constexpr std::chrono::milliseconds scsi_queue_full_delay{10}; ///< after TASK SET FULL
 inline constexpr std::chrono::milliseconds scsi_ready_delay{1000};    ///< while a unit becomes ready
 

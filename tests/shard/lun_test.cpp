@@ -110,6 +110,68 @@ TEST_CASE("forced unit access is a bit where the unit knows it, else a flush beh
     CHECK_FALSE(bench.target.seen[0].fua());
 }
 
+TEST_CASE("where users know of no cache, every write is durable when it ends, should the unit have one now") {
+    scsi::LunFacts facts = Bench::disk_facts();
+    facts.write_cache = false;
+    facts.lbpu = facts.provisioned = facts.provisioning_page = true;
+    facts.limits.max_unmap_blocks = 100;
+    facts.limits.max_unmap_descriptors = 1;
+    facts.dpofua = GENERATE(true, false);
+    Bench bench(facts);
+    start_session(bench);
+    CHECK(bench.finish(*bench.write(0, 512, 1)) == 0);
+    CHECK(bench.execute(Verb::write_zeroes, 0, 512) == 0);
+    CHECK(bench.operations() == Operations{0x2a, 0x93});
+    CHECK_FALSE(bench.target.seen[0].fua());
+
+    bench.target.seen.clear();
+    facts.write_cache = true;
+    bench.lun->update(facts);
+    CHECK(bench.finish(*bench.write(0, 512, 1)) == 0);
+    CHECK(bench.operations() == (facts.dpofua ? Operations{0x2a} : Operations{0x2a, 0x35}));
+    CHECK(bench.target.seen[0].fua() == facts.dpofua);
+
+    bench.target.seen.clear();
+    CHECK(bench.execute(Verb::write_zeroes, 0, 512) == 0);
+    CHECK(bench.execute(Verb::read, 0, 512) == 0);
+    CHECK(bench.execute(Verb::discard, 0, 512) == 0);
+    CHECK(bench.operations() == Operations{0x93, 0x35, 0x28, 0x42});
+    CHECK_FALSE(bench.target.seen[2].fua());
+
+    bench.target.seen.clear();
+    facts.write_cache = false;
+    bench.lun->update(facts);
+    CHECK(bench.finish(*bench.write(0, 512, 1)) == 0);
+    CHECK(bench.operations() == Operations{0x2a});
+    CHECK_FALSE(bench.target.seen[0].fua());
+}
+
+TEST_CASE("a cache that was turned on while a write was on its way is flushed behind it") {
+    scsi::LunFacts facts = Bench::disk_facts();
+    facts.write_cache = false;
+    Bench bench(facts);
+    start_session(bench);
+    bench.target.bend = [&](const SeenCommand& command) -> std::optional<Bent> {
+        facts.write_cache = true;
+        if (command.operation() == 0x2a) {
+            bench.lun->update(facts);
+        }
+        return std::nullopt;
+    };
+    CHECK(bench.finish(*bench.write(0, 512, 1)) == 0);
+    CHECK(bench.operations() == Operations{0x2a, 0x35});
+}
+
+TEST_CASE("a restored device's users know what they were told by the daemon before") {
+    bool shown = GENERATE(true, false);
+    Bench bench;
+    bench.lun->set_shown_cache(shown);
+    start_session(bench);
+    CHECK(bench.finish(*bench.write(0, 512, 1)) == 0);
+    REQUIRE(bench.operations() == Operations{0x2a});
+    CHECK(bench.target.seen[0].fua() == !shown);
+}
+
 TEST_CASE("a discard is what the unit understands", "[sbc3-4.7]") {
     scsi::LunFacts facts = Bench::disk_facts();
     facts.provisioned = true;
@@ -203,6 +265,33 @@ TEST_CASE("a target that has nothing but unit attentions fails the request in th
     bend_first(bench, 1000, {check_condition, {6, 0x29, 0}, {}});
     CHECK(bench.execute(Verb::read, 0, 512) == EIO);
     CHECK(bench.target.seen.size() == 11);
+}
+
+TEST_CASE("each command of a long request has retries and attentions of its own") {
+    struct Case {
+        std::array<std::uint8_t, 3> sense;
+        int most;
+    };
+    auto one = GENERATE(values<Case>({{{6, 0x29, 0}, 10}, {{0xb, 0x47, 3}, 5}}));
+    auto verb = GENERATE(Verb::write, Verb::write_zeroes);
+    scsi::LunFacts facts = Bench::disk_facts();
+    facts.limits.max_transfer_blocks = 8;
+    facts.limits.max_write_same_blocks = 8;
+    facts.dpofua = false;
+    Bench bench(facts);
+    start_session(bench);
+    int left = one.most;
+    bench.target.bend = [&](const SeenCommand&) -> std::optional<Bent> {
+        if (left-- > 0) {
+            return Bent{check_condition, one.sense, {}};
+        }
+        left = one.most;
+        return std::nullopt;
+    };
+    // Three pieces, and the flush behind them.
+    CHECK(bench.execute(verb, 0, 24 * 512, true) == 0);
+    CHECK(bench.target.seen.size() == 4 * (static_cast<unsigned>(one.most) + 1));
+    CHECK(bench.operations().back() == 0x35);
 }
 
 TEST_CASE("a busy target is asked again later", "[sam5-5.3.1]") {

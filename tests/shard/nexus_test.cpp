@@ -121,6 +121,76 @@ TEST_CASE("a session that is about to end does not keep requests waiting when it
     CHECK(ios[0]->error_number == ENOLINK);
 }
 
+TEST_CASE("a sealed path fails what waits and what comes, and what is at the target ends well") {
+    Bench bench;
+    start_session(bench);
+    bool answer = false;
+    bench.target.bend = [&](const SeenCommand&) { return answer ? std::nullopt : std::optional(silence()); };
+    auto silent = start_writes(bench, 7);
+    bench.run_until([&] { return bench.target.seen.size() == 7; });
+    answer = true;
+    auto at_target = bench.write(1 << 20, 512, 7);
+    bench.lun->start(*at_target);
+    auto waiting = bench.write(2 << 20, 512, 8);
+    bench.lun->start(*waiting);
+    bench.nexus->seal();
+    bench.nexus->seal();
+    CHECK(waiting->error_number == ENOLINK);
+    CHECK(bench.execute(Verb::read, 0, 512) == ENOLINK);
+    CHECK_FALSE(at_target->done);
+    bench.run_until([&] { return at_target->done; });
+    CHECK(at_target->error_number == 0);
+    CHECK(bench.target.seen.size() == 8);
+
+    SECTION("control's commands still go") {
+        shard::PassThrough request;
+        request.lun = Bench::disk_facts().lun;
+        request.cdb_bytes = 6;
+        request.timeout = std::chrono::seconds(10);
+        auto reply = bench.run(bench.nexus->execute(request));
+        CHECK(reply.outcome == session::Outcome::responded);
+        CHECK(bench.nexus->has_session());
+    }
+    SECTION("neither resume nor a new session opens it again") {
+        bench.nexus->resume();
+        CHECK(bench.execute(Verb::read, 0, 512) == ENOLINK);
+        bench.target.die();
+        bench.run_until([&] { return bench.drops == 1; });
+        CHECK(bench.lun->idle());
+        CHECK(silent[0]->error_number == ENOLINK);
+        CHECK(bench.nexus->state() == PathState::failed);
+        start_session(bench);
+        CHECK(bench.nexus->state() == PathState::failed);
+        CHECK(bench.execute(Verb::read, 0, 512) == ENOLINK);
+    }
+    bench.run(bench.nexus->log_out());
+    CHECK(bench.lun->idle());
+}
+
+TEST_CASE("a path that is sealed while it is down fails what waits for it") {
+    Bench bench;
+    auto read = bench.request(Verb::read, 0, 512);
+    bench.lun->start(*read);
+    CHECK_FALSE(read->done);
+    bench.nexus->seal();
+    CHECK(read->error_number == ENOLINK);
+    start_session(bench);
+    CHECK(bench.execute(Verb::read, 0, 512) == ENOLINK);
+    CHECK(bench.target.seen.empty());
+}
+
+TEST_CASE("a request that waits for a busy target fails at once when the path is sealed") {
+    Bench bench;
+    start_session(bench);
+    Bent becoming_ready{0x02, {2, 4, 1}, {}};
+    bench.target.bend = [&](const SeenCommand&) { return std::optional(becoming_ready); };
+    auto read = bench.request(Verb::read, 0, 512);
+    bench.lun->start(*read);
+    bench.run_until([&] { return bench.lun->counters().retries == 1; });
+    bench.nexus->seal();
+    CHECK(read->error_number == ENOLINK);
+}
+
 TEST_CASE("an abandoned session gives its commands back") {
     Bench bench;
     start_session(bench);
