@@ -39,14 +39,19 @@ block::DeviceIdentity device_identity(const ManagedSession& session, base::Lun l
     return identity;
 }
 
-/// Gives the queue a handler that is made first, and the handler the queue.
-base::Result<void> make_on_shard(ManagedSession& session, ServedLun& served) {
+/// Gives the queue a handler that is made first, and the handler the queue. `facts` and `barred` are what
+/// control's thread knew when it sent for this: what it learns later comes behind.
+base::Result<void> make_on_shard(ManagedSession& session, ServedLun& served, const scsi::LunFacts& facts,
+                                 bool barred) {
     shard::Shard& shard = session.shard;
     if (served.device->outlives_daemon() && !shard.pool().populate()) {
         return base::fail(base::Errc::no_memory, "no memory for the data of requests");
     }
-    served.lun =
-        std::make_unique<shard::Lun>(shard.loop(), *session.nexus, served.facts, queue_depth(session));
+    served.lun = std::make_unique<shard::Lun>(shard.loop(), *session.nexus, facts, queue_depth(session));
+    served.lun->set_shown_cache(served.shown_cache);
+    if (barred) {
+        served.lun->bar();
+    }
     block::QueueContext context{shard.loop(), shard.pool(), *served.lun};
     auto queue = served.device->make_queue(context);
     if (!queue) {
@@ -63,7 +68,7 @@ bool has_device_elsewhere(const ManagedSession& session, base::Lun lun) {
     return std::ranges::any_of(session.orphans,
                                [&](const UnitState& unit) { return unit.facts.lun == lun; }) ||
            std::ranges::any_of(session.attaching,
-                               [&](const ServedLun* served) { return served->facts.lun == lun; });
+                               [&](const auto& served) { return served->facts.lun == lun; });
 }
 
 std::uint64_t random_cookie() {
@@ -133,7 +138,7 @@ ring::Task<base::Result<void>> Daemon::scan_and_attach(ManagedSession& session, 
         session.state == ManagedSession::State::logging_in) {
         co_return base::Result<void>();
     }
-    std::vector<scsi::LunFacts> found;
+    std::vector<std::shared_ptr<ServedLun>> found;
     auto scanned = co_await find_units(session, found, note);
     if (!scanned) {
         co_return scanned;
@@ -148,8 +153,10 @@ ring::Task<base::Result<void>> Daemon::scan_and_attach(ManagedSession& session, 
     co_return base::Result<void>();
 }
 
-ring::Task<base::Result<void>> Daemon::find_units(ManagedSession& session, std::vector<scsi::LunFacts>& found,
+ring::Task<base::Result<void>> Daemon::find_units(ManagedSession& session,
+                                                  std::vector<std::shared_ptr<ServedLun>>& found,
                                                   std::string& note) {
+    const unsigned opening = session.openings;
     Scanner scanner(*loop_, session.shard.loop(), *session.nexus);
     auto luns = co_await scanner.report_luns();
     if (!luns) {
@@ -177,7 +184,9 @@ ring::Task<base::Result<void>> Daemon::find_units(ManagedSession& session, std::
         if (served != session.luns.end()) {
             co_await look_again(session, **served, *facts);
         } else if (scsi::is_disk(*facts)) {
-            found.push_back(std::move(*facts));
+            found.push_back(std::make_shared<ServedLun>());
+            found.back()->facts = std::move(*facts);
+            found.back()->compared_in = opening;
         } else {
             ++others;
             log::debug("session {} LUN {}: not a disk (type {:02x}h), skipped", session.sid,
@@ -190,22 +199,19 @@ ring::Task<base::Result<void>> Daemon::find_units(ManagedSession& session, std::
     co_return base::Result<void>();
 }
 
-ring::Task<void> Daemon::attach_all(ManagedSession& session, std::vector<scsi::LunFacts> found,
+ring::Task<void> Daemon::attach_all(ManagedSession& session, std::vector<std::shared_ptr<ServedLun>> units,
                                     std::string& note) {
-    std::vector<std::unique_ptr<ServedLun>> units;
-    for (scsi::LunFacts& facts : found) {
-        auto served = std::make_unique<ServedLun>();
-        served->facts = std::move(facts);
+    for (const std::shared_ptr<ServedLun>& served : units) {
         served->backend = backends_->chosen().value_or(block::Backend::socket);
         served->cookie = served->backend == block::Backend::socket ? 0 : random_cookie();
-        session.attaching.push_back(served.get());
-        units.push_back(std::move(served));
+        served->shown_cache = shard::block_attributes(served->facts).volatile_cache;
+        session.attaching.push_back(served);
     }
     // Once, before the first device: should this daemon die now, the next one knows them all.
     const bool saved = save(session);
     // Made one after the other, so that their numbers are in the order of the units; shown all at once.
     ring::TaskGroup attaching;
-    for (std::unique_ptr<ServedLun>& served : units) {
+    for (std::shared_ptr<ServedLun>& served : units) {
         base::Result<void> made = base::fail(base::Errc::database, "nothing can be written to /run");
         if (saved || served->cookie == 0) {
             made = co_await make_device(session, *served);
@@ -216,8 +222,11 @@ ring::Task<void> Daemon::attach_all(ManagedSession& session, std::vector<scsi::L
     save(session);
 }
 
-ring::Task<void> Daemon::attach(ManagedSession& session, std::unique_ptr<ServedLun> served,
+ring::Task<void> Daemon::attach(ManagedSession& session, std::shared_ptr<ServedLun> served,
                                 base::Result<void> attached, std::string& note) {
+    if (attached) {
+        attached = co_await compare_again(session, *served);
+    }
     if (attached) {
         attached = co_await serve(session, *served);
     }
@@ -226,14 +235,14 @@ ring::Task<void> Daemon::attach(ManagedSession& session, std::unique_ptr<ServedL
         log::error("session {} LUN {}: {}", session.sid, lun, attached.error().message());
         note = attached.error().message();
         co_await detach(session, *served);
-        std::erase(session.attaching, served.get());
+        std::erase(session.attaching, served);
         co_return;
     }
     const scsi::LunFacts& unit = served->facts;
     log::info("session {} LUN {}: {} {} {}, {} blocks of {} bytes, {} at {}", session.sid, lun, unit.vendor,
               unit.product, scsi::identity(unit), unit.blocks.value(), unit.block_bytes,
               unit.read_only ? "read only" : "writable", served->device->path());
-    std::erase(session.attaching, served.get());
+    std::erase(session.attaching, served);
     session.luns.push_back(std::move(served));
 }
 
@@ -252,7 +261,9 @@ ring::Task<base::Result<void>> Daemon::make_device(ManagedSession& session, Serv
 }
 
 ring::Task<base::Result<void>> Daemon::serve(ManagedSession& session, ServedLun& served) {
-    auto work = [&] { return make_on_shard(session, served); };
+    auto work = [&, facts = served.facts, barred = served.barred] {
+        return make_on_shard(session, served, facts, barred);
+    };
     ring::Call call(*loop_, session.shard.loop(), work);
     auto made = co_await call;
     if (!made) {
@@ -266,63 +277,6 @@ ring::Task<base::Result<void>> Daemon::serve(ManagedSession& session, ServedLun&
     co_return started;
 }
 
-/// A rescan found a unit where one is served.
-ring::Task<void> Daemon::look_again(ManagedSession& session, ServedLun& served, const scsi::LunFacts& facts) {
-    if (scsi::is_disk(facts) && scsi::same_unit(served.facts, facts)) {
-        co_await update(session, served, facts);
-        co_return;
-    }
-    log::error("session {} LUN {}: was {}, is now {}: no I/O is sent to it", session.sid,
-               scsi::describe_lun(facts.lun), scsi::identity(served.facts), scsi::identity(facts));
-    co_await bar(session, served);
-}
-
-ring::Task<void> Daemon::bar(ManagedSession& session, ServedLun& served) {
-    auto work = [&served] { served.lun->bar(); };
-    ring::Call call(*loop_, session.shard.loop(), work);
-    co_await call;
-}
-
-/// The same unit; its size or what it can do may have changed.
-ring::Task<void> Daemon::update(ManagedSession& session, ServedLun& served, const scsi::LunFacts& facts) {
-    bool resizes = served.facts.blocks != facts.blocks;
-    block::Attributes attributes = shard::block_attributes(facts);
-    auto work = [&] {
-        served.lun->update(facts);
-        if (resizes) {
-            served.queue->resize(attributes);
-        }
-    };
-    ring::Call call(*loop_, session.shard.loop(), work);
-    co_await call;
-    base::BlockCount before = std::exchange(served.facts, facts).blocks;
-    if (resizes) {
-        log::info("session {} LUN {}: {} blocks, were {}", session.sid, scsi::describe_lun(facts.lun),
-                  facts.blocks.value(), before.value());
-        served.resize_later = attributes;
-        save(session);
-    }
-}
-
-/// Tells the kernel of sizes that have changed. Only while the path is up: it may wait for I/O in progress.
-ring::Task<void> Daemon::resize_devices(ManagedSession& session) {
-    for (std::size_t i = 0; i < session.luns.size() && session.state == ManagedSession::State::running; ++i) {
-        ServedLun& served = *session.luns[i];
-        if (!served.resize_later) {
-            continue;
-        }
-        block::Attributes attributes = *std::exchange(served.resize_later, std::nullopt);
-        auto resized = co_await served.device->resize(attributes);
-        if (!resized) {
-            log::error("session {} LUN {}: {}", session.sid, scsi::describe_lun(served.facts.lun),
-                       resized.error().message());
-        }
-        if (!resized && resized.error().code == base::Errc::busy) {
-            served.resize_later = attributes; // the next rescan tries again
-        }
-    }
-}
-
 ring::Task<void> Daemon::detach(ManagedSession& session, ServedLun& served) {
     if (served.device == nullptr) {
         co_return;
@@ -331,6 +285,15 @@ ring::Task<void> Daemon::detach(ManagedSession& session, ServedLun& served) {
     if (!removed) {
         log::error("session {} LUN {}: {}", session.sid, scsi::describe_lun(served.facts.lun),
                    removed.error().message());
+    }
+    if (!removed && served.cookie != 0) {
+        session.orphans.push_back(unit_state(served));
+        save(session);
+        if (session.state == ManagedSession::State::ending) {
+            session.keep_state = true; // the next daemon finishes what this one could not
+        } else {
+            recoveries_.spawn(adopt_orphans(session));
+        }
     }
     co_await take_off_shard(session, served);
 }
@@ -353,6 +316,7 @@ ring::Task<void> Daemon::take_off_shard(ManagedSession& session, ServedLun& serv
 }
 
 ring::Task<void> Daemon::resume(ManagedSession& session) {
+    session.resumed_in = session.openings;
     auto work = [nexus = session.nexus.get()] { nexus->resume(); };
     ring::Call call(*loop_, session.shard.loop(), work);
     co_await call;
@@ -376,8 +340,8 @@ ring::Task<ipc::Reply> Daemon::rescan(ipc::Rescan request) {
     std::string note;
     session->rescanning = true;
     auto scanned = co_await scan_and_attach(*session, note);
-    session->rescanning = false;
     co_await resize_devices(*session);
+    session->rescanning = false;
     if (!scanned) {
         ipc::ErrorReply failed{std::move(scanned.error())};
         co_return ipc::Reply(std::move(failed));

@@ -1,6 +1,6 @@
 // The daemon: owns control's loop, the shards and the sessions, and answers requests. Its procedures are
-// coroutines on control's thread, one file each: discover.cpp, log_in.cpp, attach.cpp, log_out.cpp,
-// safe_logout.cpp, recover.cpp, restore.cpp.
+// coroutines on control's thread, one file each: discover.cpp, log_in.cpp, attach.cpp, compare.cpp,
+// log_out.cpp, safe_logout.cpp, recover.cpp, restore.cpp.
 #pragma once
 
 #include "base/result.hpp"
@@ -89,29 +89,42 @@ private:
     /// Looks for units and serves those that are new; `note` says in words what a person should know.
     ring::Task<base::Result<void>> scan_and_attach(ManagedSession& session, std::string& note);
     /// Units that are new; those that are served are looked at again.
-    ring::Task<base::Result<void>> find_units(ManagedSession& session, std::vector<scsi::LunFacts>& found,
-                                              std::string& note);
-    ring::Task<void> attach_all(ManagedSession& session, std::vector<scsi::LunFacts> found,
+    ring::Task<base::Result<void>>
+    find_units(ManagedSession& session, std::vector<std::shared_ptr<ServedLun>>& found, std::string& note);
+    ring::Task<void> attach_all(ManagedSession& session, std::vector<std::shared_ptr<ServedLun>> units,
                                 std::string& note);
     /// Shows a unit whose device was made, or says why it was not.
-    ring::Task<void> attach(ManagedSession& session, std::unique_ptr<ServedLun> served,
+    ring::Task<void> attach(ManagedSession& session, std::shared_ptr<ServedLun> served,
                             base::Result<void> attached, std::string& note);
     ring::Task<base::Result<void>> make_device(ManagedSession& session, ServedLun& served);
     /// Puts a unit that has a device on its shard and shows it.
     ring::Task<base::Result<void>> serve(ManagedSession& session, ServedLun& served);
-    ring::Task<void> resize_devices(ManagedSession& session);
-    ring::Task<void> update(ManagedSession& session, ServedLun& served, const scsi::LunFacts& facts);
-    ring::Task<void> look_again(ManagedSession& session, ServedLun& served, const scsi::LunFacts& facts);
-    ring::Task<void> bar(ManagedSession& session, ServedLun& served);
     ring::Task<void> detach(ManagedSession& session, ServedLun& served);
     ring::Task<void> detach_all(ManagedSession& session);
     ring::Task<void> take_off_shard(ManagedSession& session, ServedLun& served);
     ring::Task<void> resume(ManagedSession& session);
     ring::Task<void> fail_path(ManagedSession& session);
 
+    // compare.cpp
+    /// Of all units, before the path of a new login is opened to their users. Errors: transport; or a unit is
+    /// another one, or not there, and its users still wait for it.
+    ring::Task<base::Result<void>> check_identity(ManagedSession& session);
+    ring::Task<base::Result<void>> check_unit(ManagedSession& session, ServedLun& served,
+                                              base::Result<scsi::LunFacts> now);
+    /// Of one that is about to be served, when the session was opened anew since it was found. Errors: it is
+    /// another one, or does not answer.
+    ring::Task<base::Result<void>> compare_again(ManagedSession& session, ServedLun& served);
+    ring::Task<void> look_again(ManagedSession& session, ServedLun& served, const scsi::LunFacts& facts);
+    ring::Task<void> update(ManagedSession& session, ServedLun& served, const scsi::LunFacts& facts);
+    ring::Task<void> flush_new_cache(ManagedSession& session, base::Lun lun);
+    ring::Task<void> bar(ManagedSession& session, ServedLun& served);
+    ring::Task<void> watch_barred(ManagedSession& session);
+    ring::Task<void> resize_devices(ManagedSession& session);
+
     // log_out.cpp
     ring::Task<base::Result<void>> end_safely(ManagedSession& session);
     ring::Task<void> retire(ManagedSession& session);
+    ring::Task<void> seal(ManagedSession& session);
     ring::Task<void> flush_caches(ManagedSession& session);
     ring::Task<void> destroy_session(ManagedSession& session);
     ring::Task<void> abandon_session(ManagedSession& session);
@@ -143,9 +156,6 @@ private:
     ring::Task<void> find_again(ManagedSession& session);
     ring::Task<void> fail_login(ManagedSession& session);
     ring::Task<base::Result<void>> try_again(ManagedSession& session);
-    ring::Task<base::Result<void>> check_identity(ManagedSession& session);
-    ring::Task<base::Result<void>> check_unit(ManagedSession& session, ServedLun& served,
-                                              base::Result<scsi::LunFacts> now);
     ring::Task<void> fail_after_timeout(ManagedSession& session, ring::Event& recovered);
 
     DaemonConfig config_;

@@ -184,6 +184,7 @@ ring::Task<base::Result<void>> Daemon::open_session(ManagedSession& session) {
             if (opened) {
                 session.endpoint = endpoint;
                 session.opened = std::move(*opened);
+                ++session.openings;
                 co_return base::Result<void>();
             }
             last = std::move(opened.error().error);

@@ -9,6 +9,13 @@ namespace iscsi::control {
 
 using State = ManagedSession::State;
 
+namespace {
+
+/// A scan may wait for a target that does not answer.
+constexpr base::Duration scan_time_max = std::chrono::seconds(10);
+
+} // namespace
+
 ring::Task<ipc::Reply> Daemon::log_out(ipc::Logout request) {
     ManagedSession* found = registry_.find(request.sid);
     if (found == nullptr) {
@@ -21,7 +28,13 @@ ring::Task<ipc::Reply> Daemon::log_out(ipc::Logout request) {
         co_return ipc::Reply(std::move(refused));
     }
     session.leaving = true;
+    const base::TimePoint give_up_at = loop_->now() + scan_time_max;
     while (session.rescanning || !session.attaching.empty()) {
+        if (loop_->now() >= give_up_at) {
+            session.leaving = false;
+            ipc::ErrorReply busy{{base::Errc::busy, "units of the session are still being looked for"}};
+            co_return ipc::Reply(std::move(busy));
+        }
         ring::Sleep pause(*loop_, loop_->now() + std::chrono::milliseconds(20));
         co_await pause;
         if (registry_.find(request.sid) == nullptr || session.state == State::ending) {
@@ -31,8 +44,10 @@ ring::Task<ipc::Reply> Daemon::log_out(ipc::Logout request) {
     }
     auto ended = co_await end_safely(session);
     if (!ended) {
-        session.leaving = false;
-        log::warning("session {}: not logged out: {}", session.sid, ended.error().message());
+        log::warning("session {}: not logged out: {}", request.sid, ended.error().message());
+        if (ManagedSession* still = registry_.find(request.sid); still != nullptr) {
+            still->leaving = false;
+        }
         ipc::ErrorReply refused{std::move(ended.error())};
         co_return ipc::Reply(std::move(refused));
     }
@@ -63,20 +78,35 @@ ring::Task<base::Result<void>> Daemon::end_safely(ManagedSession& session) {
     save(session);
     co_await retire(session);
     co_await session.until_unused();
-    // Since the nexus retired every I/O fails, so nobody can begin anything; and an nbd device goes only when
-    // nobody has it open.
+    if (config_.safe_logout) {
+        // From now on every I/O fails, so nobody can begin anything; the claims have to end first, since an
+        // nbd device goes only when nobody has it open.
+        co_await seal(session);
+    }
     co_await block::release(claims);
     co_await detach_all(session);
     co_await flush_caches(session);
     session.luns.clear();
+    base::Result<void> removed;
+    if (!session.orphans.empty()) {
+        removed =
+            base::fail(base::Errc::busy, "a device could not be removed; the next iscsid will try again");
+    }
     co_await destroy_session(session);
-    co_return base::Result<void>();
+    co_return removed;
 }
 
 /// Whoever works on the session stops doing so, and requests do not wait for a connection any more.
 ring::Task<void> Daemon::retire(ManagedSession& session) {
     session.interrupted.set();
     auto work = [nexus = session.nexus.get()] { nexus->retire(); };
+    ring::Call call(*loop_, session.shard.loop(), work);
+    co_await call;
+}
+
+/// Nobody can read from the session's devices any more, or write to them.
+ring::Task<void> Daemon::seal(ManagedSession& session) {
+    auto work = [nexus = session.nexus.get()] { nexus->seal(); };
     ring::Call call(*loop_, session.shard.loop(), work);
     co_await call;
 }

@@ -141,8 +141,7 @@ std::vector<std::string> lasting_devices(const ManagedSession& session) {
 }
 
 bool makes_lasting_device(const ManagedSession& session) {
-    return std::ranges::any_of(session.attaching,
-                               [](const ServedLun* served) { return served->cookie != 0; });
+    return std::ranges::any_of(session.attaching, [](const auto& served) { return served->cookie != 0; });
 }
 
 ipc::AttachedLun attached_lun(const ServedLun& served) {

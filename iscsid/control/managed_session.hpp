@@ -24,6 +24,10 @@ struct ServedLun {
     scsi::LunFacts facts;
     block::Backend backend = block::Backend::socket;
     std::uint64_t cookie = 0; ///< what the kernel device is known by; see KernelDeviceRequest
+    bool shown_cache = true;  ///< the device was made with a volatile cache: its users flush
+    bool barred = false;      ///< another unit answers in its place, or none: nothing is sent to it
+    /// ManagedSession::openings when the facts were last compared with what the target says.
+    unsigned compared_in = 0;
     /// The kernel has yet to be told: it may wait for I/O in progress, so only while the path is up.
     std::optional<block::Attributes> resize_later;
     std::unique_ptr<block::BlockDevice> device;
@@ -77,14 +81,17 @@ public:
     bool keep_state = false;                  ///< ends with the daemon only: the next one brings it back
     bool established = false;                 ///< the first login and scan were done
     bool ended_before = false;                ///< a daemon before this one was logging it out
-    bool restored = false;                    ///< of a daemon before this one, and not logged in since
+    bool restored = false;                    ///< of a daemon before this one, and not scanned since
     std::optional<base::Duration> down_since; ///< CLOCK_BOOTTIME of the drop, until the path is up
     shard::Endpoint endpoint;                 ///< of the connection, or of the last one
     shard::OpenReply opened;
-    std::vector<std::unique_ptr<ServedLun>> luns;
-    std::vector<UnitState> orphans;          ///< kernel devices that could not be taken back
-    std::vector<const ServedLun*> attaching; ///< those that are on their way into luns
-    ring::Event interrupted;                 ///< set when state becomes ending: pauses end early
+    unsigned openings = 0;        ///< successful logins
+    unsigned resumed_in = 0;      ///< the one whose path was opened to users
+    bool watching_barred = false; ///< somebody waits for barred units to come back
+    std::vector<std::shared_ptr<ServedLun>> luns;
+    std::vector<std::shared_ptr<ServedLun>> attaching; ///< those that are on their way into luns
+    std::vector<UnitState> orphans; ///< kernel devices that could not be taken back, or not removed
+    ring::Event interrupted;        ///< set when state becomes ending: pauses end early
 
     /// A procedure that works on the session holds one; who ends the session waits until there is none.
     class Use {
@@ -107,6 +114,11 @@ private:
     unsigned users_ = 0;
     ring::Event unused_;
 };
+
+UnitState unit_state(const ServedLun& served);
+
+/// Sets resize_later when the kernel shows another size than the unit has.
+void compare_size(ServedLun& served);
 
 ipc::AttachedLun attached_lun(const ServedLun& served);
 

@@ -2,13 +2,10 @@
 // longer than the replacement timeout.
 #include "control/daemon.hpp"
 #include "control/log.hpp"
-#include "control/scan.hpp"
 #include "records/fields.hpp"
-#include "scsi/capacity.hpp"
 
 #include <algorithm>
 #include <chrono>
-#include <fmt/format.h>
 #include <utility>
 
 namespace iscsi::control {
@@ -19,6 +16,8 @@ using State = ManagedSession::State;
 
 constexpr base::Duration pause_first = std::chrono::milliseconds(250);
 constexpr base::Duration pause_most = std::chrono::seconds(8);
+/// A daemon that finds a session already overdue tries that long before I/O fails.
+constexpr base::Duration first_tries = std::chrono::seconds(5);
 
 } // namespace
 
@@ -88,20 +87,23 @@ ring::Task<void> Daemon::recover(ManagedSession& session) {
     co_await timeout.join();
     co_await resize_devices(session);
     if (session.restored && session.state == State::running) {
-        session.restored = false;
         co_await find_again(session);
     }
 }
 
 /// Units of a restored session that had no device, or one that was lost with the daemon before.
 ring::Task<void> Daemon::find_again(ManagedSession& session) {
-    if (session.rescanning || session.leaving || session.node.text(Key::session_scan) == "manual") {
+    if (session.node.text(Key::session_scan) == "manual") {
+        session.restored = false;
+    }
+    if (session.rescanning || session.leaving || !session.restored) {
         co_return;
     }
     std::string note;
     session.rescanning = true;
     auto scanned = co_await scan_and_attach(session, note);
     session.rescanning = false;
+    session.restored = !scanned; // the login after the next drop scans again
     if (!scanned) {
         log::warning("session {}: {}", session.sid, scanned.error().message());
     }
@@ -131,44 +133,6 @@ ring::Task<base::Result<void>> Daemon::try_again(ManagedSession& session) {
     co_return checked;
 }
 
-ring::Task<base::Result<void>> Daemon::check_identity(ManagedSession& session) {
-    Scanner scanner(*loop_, session.shard.loop(), *session.nexus);
-    // By index: a rescan that was under way may add units meanwhile.
-    for (std::size_t i = 0; i < session.luns.size() && session.state == State::recovering; ++i) {
-        ServedLun& served = *session.luns[i];
-        auto facts = co_await scanner.inspect(served.facts.lun);
-        auto checked = co_await check_unit(session, served, std::move(facts));
-        if (!checked) {
-            co_return checked;
-        }
-    }
-    co_return base::Result<void>();
-}
-
-/// A unit that is not there (yet) holds up the whole session, as long as requests wait anyway: a target that
-/// starts may show its units one by one. After the replacement timeout it is left out.
-ring::Task<base::Result<void>> Daemon::check_unit(ManagedSession& session, ServedLun& served,
-                                                  base::Result<scsi::LunFacts> now) {
-    base::Lun lun = served.facts.lun;
-    if (!now && (now.error().code == base::Errc::transport || !session.overdue)) {
-        co_return base::fail(std::move(now.error()));
-    }
-    if (now && scsi::is_disk(*now) && scsi::same_unit(served.facts, *now)) {
-        co_await update(session, served, *now);
-        co_return base::Result<void>();
-    }
-    std::string found = now ? scsi::identity(*now) : now.error().message();
-    auto another = base::fail(base::Errc::fatal_login,
-                              fmt::format("LUN {}: was {}, is now {}; no I/O is sent to it",
-                                          scsi::describe_lun(lun), scsi::identity(served.facts), found));
-    if (!session.overdue) {
-        co_return another;
-    }
-    log::error("session {}: {}", session.sid, another.value().detail);
-    co_await bar(session, served);
-    co_return base::Result<void>();
-}
-
 ring::Task<void> Daemon::fail_after_timeout(ManagedSession& session, ring::Event& recovered) {
     auto timeout = session.node.number(Key::session_replacement_timeout);
     base::Deadline deadline;
@@ -176,6 +140,10 @@ ring::Task<void> Daemon::fail_after_timeout(ManagedSession& session, ring::Event
         // Counted from the drop, even when it was a daemon before this one that saw it.
         auto down_for = ring::boot_time_now() - session.down_since.value_or(ring::boot_time_now());
         deadline = loop_->now() + std::chrono::seconds(timeout) - down_for;
+    }
+    if (deadline && session.restored) {
+        // A daemon that starts has not tried yet.
+        deadline = std::max(*deadline, loop_->now() + first_tries);
     }
     ring::EventOrDeadline waiting(*loop_, recovered, deadline);
     bool in_time = co_await waiting;

@@ -2,7 +2,6 @@
 // devices are served again at once, their requests wait; then each session logs in as after a drop.
 #include "control/daemon.hpp"
 #include "control/log.hpp"
-#include "control/scan.hpp"
 #include "scsi/capacity.hpp"
 
 #include <algorithm>
@@ -13,15 +12,19 @@ namespace {
 
 using State = ManagedSession::State;
 
+constexpr base::Duration adopt_pause_first = std::chrono::seconds(1);
+constexpr base::Duration adopt_pause_most = std::chrono::minutes(1);
+
+} // namespace
+
 UnitState unit_state(const ServedLun& served) {
     UnitState unit;
     unit.facts = served.facts;
     unit.backend = served.backend;
     unit.cookie = served.cookie;
+    unit.shown_cache = served.shown_cache;
     return unit;
 }
-
-} // namespace
 
 ring::Task<void> Daemon::begin() {
     std::vector<std::string> said = co_await backends_->choose();
@@ -33,8 +36,8 @@ ring::Task<void> Daemon::begin() {
     for (const std::string& warning : warnings) {
         log::error("{}", warning);
     }
-    for (const SessionState& state : states) {
-        registry_.reserve(state.sid);
+    for (std::uint32_t sid : state_.sids()) {
+        registry_.reserve(sid);
     }
     for (SessionState& state : states) {
         co_await restore(std::move(state));
@@ -55,7 +58,7 @@ bool Daemon::save(const ManagedSession& session) {
             state.units.push_back(unit_state(*served));
         }
     }
-    for (const ServedLun* served : session.attaching) {
+    for (const auto& served : session.attaching) {
         if (served->cookie != 0) {
             state.units.push_back(unit_state(*served));
         }
@@ -101,15 +104,14 @@ ring::Task<void> Daemon::bring_back(ManagedSession& session, std::vector<UnitSta
     for (UnitState& unit : units) {
         taking.spawn(take_back(session, std::move(unit)));
     }
+    if (!session.ended_before) {
+        start_recovery(session); // one device that takes its time holds up no other
+    }
     co_await taking.join();
-    if (session.ended_before) {
-        recoveries_.spawn(finish_logout(session));
-        co_return;
-    }
-    if (session.state == State::recovering) {
-        start_recovery(session);
-    }
     co_await adopt_orphans(session);
+    if (session.ended_before && session.state != State::ending) {
+        recoveries_.spawn(finish_logout(session));
+    }
 }
 
 /// Where the kernel can hold I/O back, what is in progress ends before the daemon does, and nothing has to be
@@ -127,9 +129,11 @@ ring::Task<void> Daemon::hand_over(ManagedSession& session) {
     if (!all_held) {
         co_return;
     }
-    auto idle = [&session] {
-        return std::ranges::all_of(session.luns, [](const auto& served) { return served->lun->idle(); });
-    };
+    std::vector<const shard::Lun*> luns;
+    for (const auto& served : session.luns) {
+        luns.push_back(served->lun.get());
+    }
+    auto idle = [&luns] { return std::ranges::all_of(luns, &shard::Lun::idle); };
     const base::TimePoint give_up_at = loop_->now() + std::chrono::seconds(2);
     while (loop_->now() < give_up_at) {
         ring::Call call(*loop_, session.shard.loop(), idle);
@@ -151,51 +155,59 @@ ring::Task<void> Daemon::finish_logout(ManagedSession& session) {
     co_await destroy_session(session);
 }
 
-/// Devices that could not be taken back are tried again, when there is a session to compare their units with.
+/// Devices that could not be taken back are tried again, one after the other.
 ring::Task<void> Daemon::adopt_orphans(ManagedSession& session) {
+    base::Duration pause = adopt_pause_first;
     while (!session.orphans.empty() && session.state != State::ending) {
-        ring::Sleep pause(*loop_, loop_->now() + std::chrono::seconds(1));
-        co_await pause;
-        if (session.state != State::running) {
-            continue;
+        const base::TimePoint next = loop_->now() + pause;
+        while (loop_->now() < next && session.state != State::ending) {
+            ring::Sleep step(*loop_, loop_->now() + adopt_pause_first);
+            co_await step;
+        }
+        if (session.state == State::ending) {
+            break;
         }
         UnitState unit = session.orphans.front();
-        Scanner scanner(*loop_, session.shard.loop(), *session.nexus);
-        auto facts = co_await scanner.inspect(unit.facts.lun);
-        if (!facts || !scsi::is_disk(*facts) || !scsi::same_unit(unit.facts, *facts)) {
-            continue;
-        }
         session.orphans.erase(session.orphans.begin());
-        unit.facts = std::move(*facts);
         co_await take_back(session, std::move(unit));
+        pause = std::min(pause * 2, adopt_pause_most);
     }
 }
 
 ring::Task<void> Daemon::take_back(ManagedSession& session, UnitState unit) {
-    auto served = std::make_unique<ServedLun>();
+    auto served = std::make_shared<ServedLun>();
     served->facts = std::move(unit.facts);
     served->backend = unit.backend;
     served->cookie = unit.cookie;
-    session.attaching.push_back(served.get());
+    served->shown_cache = unit.shown_cache;
+    session.attaching.push_back(served);
     const std::string lun = scsi::describe_lun(served->facts.lun);
     auto taken = co_await find_device(session, *served);
     if (taken) {
+        // Whatever the unit is now, the device needs somebody who answers.
+        auto same = co_await compare_again(session, *served);
+        if (!same) {
+            log::error("session {}: {}", session.sid, same.error().message());
+            co_await bar(session, *served);
+        }
         taken = co_await serve(session, *served);
     }
     if (!taken) {
         log::error("session {} LUN {}: its device is not taken back: {}", session.sid, lun,
                    taken.error().message());
-        // Not removed: it may be mounted. The next daemon tries again.
+        // Not removed: it may be mounted.
         co_await take_off_shard(session, *served);
         if (taken.error().code != base::Errc::not_found) {
             session.orphans.push_back(unit_state(*served));
         }
-        std::erase(session.attaching, served.get());
+        std::erase(session.attaching, served);
         co_return;
     }
     log::info("session {} LUN {}: {} is served again", session.sid, lun, served->device->path());
-    std::erase(session.attaching, served.get());
-    session.luns.push_back(std::move(served));
+    std::erase(session.attaching, served);
+    session.luns.push_back(served);
+    compare_size(*served); // the daemon before may have died before it told the kernel
+    co_await resize_devices(session);
 }
 
 ring::Task<base::Result<void>> Daemon::find_device(ManagedSession& session, ServedLun& served) {

@@ -181,4 +181,19 @@ std::vector<SessionState> StateDir::read_all(std::vector<std::string>& warnings)
     return states;
 }
 
+std::vector<std::uint32_t> StateDir::sids() const {
+    std::vector<std::uint32_t> sids;
+    auto directory = Directory::open(path_);
+    auto entries = directory ? directory->entries() : fail(std::move(directory.error()));
+    if (!entries) {
+        return sids; // read_all() says why
+    }
+    for (const records::Entry& entry : *entries) {
+        if (const std::uint32_t sid = sid_of(entry.name); sid != 0) {
+            sids.push_back(sid);
+        }
+    }
+    return sids;
+}
+
 } // namespace iscsi::control

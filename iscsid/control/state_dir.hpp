@@ -31,6 +31,9 @@ public:
     /// stays where it is. Removes what a crash left half written: before the first write.
     std::vector<SessionState> read_all(std::vector<std::string>& warnings) const;
 
+    /// The sessions that there are files of, readable or not: write() would replace them.
+    std::vector<std::uint32_t> sids() const;
+
 private:
     std::string path_;
 };

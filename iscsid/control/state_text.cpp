@@ -29,6 +29,7 @@ void describe(F& member, T& unit) {
     member("facts", unit.facts);
     member.word("backend", unit.backend, backend_words);
     member.hex("cookie", unit.cookie, 16);
+    member("shown_cache", unit.shown_cache);
 }
 
 template <class F, Stored<SessionState> T>

@@ -23,6 +23,7 @@ struct UnitState {
     scsi::LunFacts facts; ///< a disk's, as the last scan found it
     block::Backend backend = block::Backend::ublk;
     std::uint64_t cookie = 0; ///< what the device is known by, see block::KernelDeviceRequest; never 0
+    bool shown_cache = true;  ///< the device was made with a volatile cache: its users flush
 
     friend bool operator==(const UnitState&, const UnitState&) = default;
 };

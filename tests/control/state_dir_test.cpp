@@ -51,7 +51,7 @@ SessionState with_units(std::uint32_t sid, unsigned units) {
     SessionState state = samples::session(sid);
     state.units.clear();
     for (unsigned i = 0; i < units; ++i) {
-        state.units.push_back({samples::facts(std::uint64_t{i} << 48), block::Backend::ublk, i + 1});
+        state.units.push_back({samples::facts(std::uint64_t{i} << 48), block::Backend::ublk, i + 1, true});
     }
     return state;
 }
@@ -139,6 +139,9 @@ TEST_CASE("a damaged or foreign file is told by its name and harms no other") {
         CHECK(warning.find("secr3t") == std::string::npos);
     }
     CHECK(fs::exists(scene.file("2.json"))); // left for a person to look at
+    auto sids = scene.dir.sids();
+    std::ranges::sort(sids);
+    CHECK(sids == std::vector<std::uint32_t>{1, 2, 3, 5, 6, 7}); // numbers that no new session may get
 }
 
 TEST_CASE("a file that others can have written is not believed") {

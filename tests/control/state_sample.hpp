@@ -87,9 +87,9 @@ inline SessionState session(std::uint32_t sid) {
     down_since = base::Duration(INT64_MAX);
     logging_in = true;
     ending = true;
-    units = {{facts(0), block::Backend::ublk, 1},
-             {facts(0x4001000000000000), block::Backend::nbd, 0xffffffffffffffff},
-             {facts(0xffffffffffffffff), block::Backend::socket, 0x8000000000000000}};
+    units = {{facts(0), block::Backend::ublk, 1, false},
+             {facts(0x4001000000000000), block::Backend::nbd, 0xffffffffffffffff, true},
+             {facts(0xffffffffffffffff), block::Backend::socket, 0x8000000000000000, true}};
     return state;
 }
 
