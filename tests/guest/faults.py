@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""What must not lose a byte: daemons that are killed, restarted or replaced, targets that go and come back, units that
-change, a /run that is full, a machine without memory.
+"""What must not lose a byte: daemons that are killed, restarted or replaced, targets that go and come back. What becomes of
+units is in units.py, what a machine can lack in machine.py.
 
 Runs in a guest: tests/guest/run --udev 'python3 faults.py NAME...'. ISCSI_GUEST_BLOCK chooses the kind of device."""
 
@@ -10,8 +10,8 @@ import mmap
 import os
 import random
 import re
-import resource
 import shutil
+import signal
 import stat
 import subprocess
 import threading
@@ -60,6 +60,9 @@ class Faults(Guest):
             self.show_logs()
             raise Failure("a daemon that was killed does not end") from None
 
+    def crash_daemon(self):
+        self._end_daemon(signal.SIGSEGV)
+
     def log(self):
         with open(os.path.join(self.root, "iscsid.log"), encoding="utf-8", errors="replace") as file:
             return file.read()
@@ -75,6 +78,18 @@ class Faults(Guest):
         """Read from the target, not from the page cache."""
         self.run("blockdev", "--flushbufs", device)
         check(digest(device) == digest(path), f"{what}: the device and the target's file differ")
+
+    def ledger(self, device, offset, length):
+        """Starts a load of ledger.py, which stop_ledger() ends: every block must be what was written there last."""
+        program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "ledger.py")
+        return self.start(f"ledger-{os.path.basename(device)}",
+                          ["python3", "-B", program, device, str(offset), str(length)])
+
+    def stop_ledger(self, load):
+        check(load.poll() is None, f"the ledger ended by itself with {load.returncode}")
+        load.send_signal(signal.SIGINT)
+        wait_until(lambda: load.poll() is not None, 60, "the ledger to end")
+        check(load.returncode == 0, f"the ledger ended with {load.returncode}")
 
     def sectors(self, device):
         """Read and written so far, by the kernel's count."""
@@ -123,7 +138,8 @@ def pattern(number, length=4096):
 
 
 class Access(threading.Thread):
-    """One read or write past the page cache, on a thread of its own: it may take for ever."""
+    """One read or write past the page cache, on a thread of its own: it may take for ever. device: its node, or the
+    descriptor of one that was opened so (and stays open)."""
 
     def __init__(self, device, write=None, offset=0):
         super().__init__(daemon=True)
@@ -136,7 +152,9 @@ class Access(threading.Thread):
         buffer = mmap.mmap(-1, 4096)
         error = 0
         try:
-            fd = os.open(self.device, (os.O_RDONLY if self.write is None else os.O_WRONLY) | DIRECT)
+            fd = self.device
+            if isinstance(fd, str):
+                fd = os.open(fd, (os.O_RDONLY if self.write is None else os.O_WRONLY) | DIRECT)
             try:
                 if self.write is None:
                     os.preadv(fd, [buffer], self.offset)
@@ -145,7 +163,8 @@ class Access(threading.Thread):
                     buffer[:] = self.write
                     os.pwritev(fd, [buffer], self.offset)
             finally:
-                os.close(fd)
+                if fd != self.device:
+                    os.close(fd)
         except OSError as failure:
             error = failure.errno
         self.seconds = time.monotonic() - self.begun
@@ -159,6 +178,14 @@ class Access(threading.Thread):
         self.ended(seconds, what)
         check(self.error == 0, f"{what}: {os.strerror(self.error)} after {self.seconds:.1f} s")
         return self
+
+
+def left_behind():
+    """Devices and files of sessions that are nobody's once there is no session."""
+    out = []
+    for folder in ("/sys/class/ublk-char", "/run/iscsid/sessions", "/run/iscsid/udev"):
+        out += [f"{folder}/{name}" for name in os.listdir(folder)] if os.path.isdir(folder) else []
+    return out + [f"/sys/block/{name}" for name in os.listdir("/sys/block") if os.path.exists(f"/sys/block/{name}/pid")]
 
 
 # Daemons that die
@@ -177,7 +204,8 @@ def killed_twenty_times():
         place = guest.mount(devices[0])
         mark = guest.mark()
         loads = [guest.fio_verify(f"{place}/file", seconds=LONG, size="64m"),
-                 guest.fio_verify(devices[1], seconds=LONG)]
+                 guest.fio_verify(devices[1], seconds=LONG, size="64m")]
+        ledger = guest.ledger(devices[1], 80 * MIB, 8 * MIB)
         early, begun = 0, time.monotonic()
         for number, moment in enumerate(sorted(moments.uniform(0, kills * mean) for _ in range(kills))):
             before = guest.log().count(" is back after ")
@@ -186,14 +214,16 @@ def killed_twenty_times():
             guest.kill_daemon()
             guest.launch()
             check(all(load.running() for load in loads), f"fio ended at kill {number + 1}")
+            check(ledger.poll() is None, f"the ledger ended at kill {number + 1}")
         print(f"{early} of {kills} daemons were killed before they had brought the session back", flush=True)
         guest.logged_in(1)
         for device in devices:
             guest.goes_on(device)
         for load in loads:
             load.stop()
+        guest.stop_ledger(ledger)
         check("not taken back" not in guest.log(), "a daemon has not taken back a device")
-        check(len(_left_behind()) == 5, f"two devices of a session are {_left_behind()}")
+        check(len(left_behind()) == 5, f"two devices of a session are {left_behind()}")
         guest.unmount(place)
         guest.fsck("ext4", devices[0])
         for number, device in enumerate(devices):
@@ -201,7 +231,7 @@ def killed_twenty_times():
         guest.logout()
         for number, device in enumerate(devices):
             check(not os.path.exists(f"/sys/block/{os.path.basename(device)}/pid"), f"{device} is still there")
-        guest.check_no_errors(mark)
+        guest.check_no_errors(mark, devices)
 
 
 def service_restarted():
@@ -234,67 +264,6 @@ def service_restarted():
         fio.stop()
         guest.same_as_file(device, disk.path, "after three restarts")
         guest.logout()
-        guest.check_no_errors(mark)
-
-
-# Units that change
-
-
-def lun_grows():
-    """READ CAPACITY says it, so a rescan finds it. ublk before Linux 6.16 cannot take another size: the log says so."""
-    can = IS_NBD or KERNEL == "new"
-    need("fio")
-    with Faults() as guest:
-        path, mark = guest.disk("disk", 64 * MIB), guest.mark()
-        lio = guest.served([Disk(path=path)])
-        device = guest.lun(0)
-        fio = guest.fio_verify(device, seconds=LONG, size="64m")
-        guest.goes_on(device)
-        lio.grow(TARGET, 0, 96 * MIB)
-        guest.adm("-m", "session", "-R")
-        if can:
-            wait_until(lambda: guest.size_of(device) == 96 * MIB, 10, f"{device} to grow")
-        else:
-            guest.wait_log(r"cannot change the size of a ublk device in use")
-            check(guest.size_of(device) == 64 * MIB, "a size that was not to change did")
-        check(fio.running(), "fio ended early")
-        guest.goes_on(device)
-        guest.kill_daemon()
-        guest.iscsid()
-        guest.logged_in(1)
-        fio.stop()
-        check(guest.size_of(device) == (96 if can else 64) * MIB, "the next daemon changed the size")
-        if not can:
-            guest.logout()
-            guest.login(TARGET)
-            device = guest.lun(0)
-        check(guest.size_of(device) == 96 * MIB, "the new size after a login")
-        Access(device, write=pattern(1), offset=80 * MIB).well(20, "a write behind the old end")
-        guest.same_as_file(device, path, "a LUN that has grown")
-        guest.logout()
-        guest.check_no_errors(mark)
-
-
-def lun_added():
-    need("fio")
-    with Faults() as guest:
-        disks, mark = [Disk(number=n, path=guest.disk(f"disk{n}", 64 * MIB)) for n in range(2)], guest.mark()
-        lio = guest.served(disks[:1])
-        fio = guest.fio_verify(guest.lun(0), seconds=LONG)
-        guest.goes_on(guest.lun(0))
-        lio.add_lun(TARGET, disks[1])
-        check(not os.path.exists(guest.by_path(TARGET, 1, lio.portal)), "a LUN is there that nobody has asked for")
-        guest.adm("-m", "session", "-R")
-        second = guest.lun(1)
-        guest.fio_verify(second, size="8m").wait()
-        guest.kill_daemon()
-        guest.iscsid()
-        guest.logged_in(1)
-        fio.stop()
-        for number, disk in enumerate(disks):
-            guest.same_as_file(guest.lun(number), disk.path, f"LUN {number}")
-        guest.logout()
-        check(not os.path.exists(second) or IS_NBD, f"{second} outlives its session")
         guest.check_no_errors(mark)
 
 
@@ -404,53 +373,7 @@ def waits_for_ever():
         guest.check_no_errors(mark)
 
 
-def another_disk_behind_the_lun():
-    """While nobody looks, the number of a unit is given to another one. What waits for the first must not reach it."""
-    with Faults() as guest:
-        right = Disk(path=guest.disk("right", 32 * MIB))
-        wrong = Disk(path=guest.random_image("wrong", 32 * MIB), name="wrong")
-        untouched = digest(wrong.path)
-        lio = guest.served([right], **{"timeo.replacement_timeout": 6})
-        device = guest.lun(0)
-        Access(device, write=pattern(1)).well(20, "a write before")
-        guest.kill_daemon()
-        waiting = Access(device, write=pattern(2))
-        lio.remove_lun(TARGET, 0)
-        lio.add_lun(TARGET, wrong)
-        guest.iscsid()
-        guest.wait_log(r"was .*, is now .*no I/O is sent to it")
-        waiting.ended(60, "a write that waited to fail")
-        check(waiting.error != 0, "a write went to another disk")
-        print(f"the write failed: {os.strerror(waiting.error)}", flush=True)
-        barred = errno.EIO if IS_NBD else errno.ENODEV
-        wait_until(lambda: Access(device).ended(30, "a read to fail").error == barred, 30, "the unit to be barred")
-        for access in (Access(device), Access(device, write=pattern(3), offset=MIB)):
-            access.ended(30, "I/O to fail")
-            check(access.error != 0 and access.seconds < 3, f"{access.error} after {access.seconds:.1f} s")
-        guest.kill_daemon()
-        late = Access(device, write=pattern(4))
-        guest.iscsid()
-        late.ended(60, "a write to the next daemon to fail")
-        check(late.error != 0, "a write went to another disk")
-        check(digest(wrong.path) == untouched, "the other disk was written to")
-        lio.remove_lun(TARGET, 0)
-        lio.add_lun(TARGET, right)
-        guest.adm("-m", "session", "-R", ok=None)
-        wait_until(lambda: Access(device, write=pattern(5)).ended(30, "a write").error == 0, 60, "the right disk")
-        guest.same_as_file(device, right.path, "the right disk")
-        guest.logout()
-        check(digest(wrong.path) == untouched, "the other disk was written to")
-
-
 # Daemons that die while they make or take away devices
-
-
-def _left_behind():
-    """Devices and files of sessions that are nobody's once there is no session."""
-    out = []
-    for folder in ("/sys/class/ublk-char", "/run/iscsid/sessions", "/run/iscsid/udev"):
-        out += [f"{folder}/{name}" for name in os.listdir(folder)] if os.path.isdir(folder) else []
-    return out + [f"/sys/block/{name}" for name in os.listdir("/sys/block") if os.path.exists(f"/sys/block/{name}/pid")]
 
 
 def _is_consistent(guest, what):
@@ -461,7 +384,7 @@ def _is_consistent(guest, what):
 
     wait_until(settled, 90, f"{what}: the session to be back or gone")
     if guest.adm("-m", "session", ok=None, quiet=True).status == 21:
-        left = _left_behind()
+        left = left_behind()
         check(not left, f"{what}: no session, but {left}")
         return False
 
@@ -471,8 +394,8 @@ def _is_consistent(guest, what):
     wait_until(has_links, 60, f"{what}: both devices of the session")
     for number in range(2):
         Access(guest.lun(number)).well(30, f"{what}: a read of LUN {number}")
-    found = len(_left_behind())
-    check(found == 2 + 1 + 2, f"{what}: a session and two devices make {found}: {_left_behind()}")
+    found = len(left_behind())
+    check(found == 2 + 1 + 2, f"{what}: a session and two devices make {found}: {left_behind()}")
     return True
 
 
@@ -507,187 +430,7 @@ def killed_in_the_middle():
             there = _killed_during(guest, action, moment, f"{what} after {moment:.2f} of {length:.2f} s")
         if there:
             guest.logout()
-        check(not _left_behind(), f"left behind: {_left_behind()}")
-
-
-# /run
-
-
-def damaged_state():
-    """A file that cannot be understood costs its own session only, and nothing for good."""
-    other = TARGET + "2"
-    with Faults() as guest:
-        disk, second = Disk(path=guest.disk("disk", 32 * MIB)), Disk(path=guest.disk("second", 32 * MIB))
-        lio = guest.served([disk])
-        lio.add(other, [second])
-        guest.discover(lio.portal)
-        guest.login(other)
-        device, lost = guest.lun(0), guest.device(other, 0, lio.portal)
-        Access(lost, write=pattern(1)).well(20, "a write before")
-        guest.kill_daemon()
-        path = "/run/iscsid/sessions/2.json"
-        with open(path, encoding="utf-8") as file:
-            good = file.read()
-        for name, text in (("2.json", good[: len(good) // 2]), ("7.json", "\0" * 5000), ("8.json", "[" * 100000),
-                           ("2.json~", good), ("9.json", good)):
-            with open(f"/run/iscsid/sessions/{name}", "w", encoding="utf-8") as file:
-                file.write(text)
-        os.mkdir("/run/iscsid/sessions/10.json")
-        guest.iscsid()
-        guest.logged_in(1)
-        for name in ("2", "7", "8", "9", "10"):
-            guest.wait_log(rf"sessions/{name}\.json: ", seconds=5)
-        Access(device, write=pattern(2)).well(20, "a write to the session whose file is sound")
-        waiting = Access(lost, write=pattern(3))
-        time.sleep(2)
-        check(waiting.error is None, f"I/O of a device that waits failed: {waiting.error}")
-        guest.kill_daemon()
-        for name in ("7.json", "8.json", "9.json", "2.json~"):
-            os.unlink(f"/run/iscsid/sessions/{name}")
-        os.rmdir("/run/iscsid/sessions/10.json")
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(good)
-        guest.iscsid()
-        guest.logged_in(2)
-        waiting.well(30, "the write that waited")
-        guest.same_as_file(lost, second.path, "the session whose file was damaged")
-        guest.logout()
-        check(not _left_behind(), f"left behind: {_left_behind()}")
-
-
-def _fill(path):
-    with open(path, "ab", buffering=0) as file:
-        try:
-            while file.write(bytes(4096)):
-                pass
-        except OSError as full:
-            check(full.errno == errno.ENOSPC, str(full))
-
-
-def full_run():
-    """Sessions that are there go on; new ones are refused, or work; nothing is half there."""
-    other = TARGET + "2"
-    need("fio")
-    with Faults() as guest:
-        disk, second = Disk(path=guest.disk("disk", 64 * MIB)), Disk(path=guest.disk("second", 32 * MIB))
-        mark = guest.mark()
-        lio = guest.served([disk])
-        lio.add(other, [second])
-        guest.discover(lio.portal)
-        device = guest.lun(0)
-        fio = guest.fio_verify(device, seconds=LONG, size="64m")
-        used = os.statvfs("/run")
-        guest.run("mount", "-o", f"remount,size={(used.f_blocks - used.f_bfree) * used.f_frsize + 65536}", "/run")
-        guest.undo.append(lambda: guest.run("mount", "-o", "remount,size=50%", "/run"))
-        _fill("/run/filler")
-        guest.kill_daemon()
-        guest.iscsid()
-        guest.logged_in(1)
-        guest.goes_on(device)
-        lio.drop_sessions(TARGET)
-        guest.wait_log("No space left on device")
-        guest.goes_on(device)
-        before = _left_behind()
-        _fill("/run/filler")
-        answer = guest.login(other, ok=None)
-        text = guest.adm("-m", "session").out
-        print(f"a login on a full /run: {answer.status}", flush=True)
-        shown = re.search(r"device: (/dev/\w+)", answer.out)
-        if shown:
-            # Who was told of a disk has one that outlives the daemon.
-            guest.kill_daemon()
-            guest.iscsid()
-            guest.logged_in(2)
-            Access(shown.group(1), write=pattern(2)).well(30, "a write to a device that was shown on a full /run")
-        else:
-            check("/run" in answer.out + answer.err, "nobody was told why there is no disk")
-            # A session without disks is a session: whether its file found room is chance.
-            left = {name for name in set(_left_behind()) - set(before) if not name.startswith("/run/iscsid/sessions/")}
-            check(not left, f"without a disk there is {left}")
-        check((answer.status == 0) == (f" {other} " in text), "a login that failed has left a session, or the reverse")
-        if answer.status == 0:
-            guest.logout(other)
-        os.unlink("/run/filler")
-        guest.run("mount", "-o", "remount,size=50%", "/run")
-        guest.login(other, ok=None)
-        Access(guest.device(other, 0, lio.portal), write=pattern(1)).well(20, "a write when there is room again")
-        guest.kill_daemon()
-        guest.iscsid()
-        guest.logged_in(2)
-        fio.stop()
-        guest.same_as_file(device, disk.path, "through a full /run")
-        guest.logout()
-        check(not _left_behind(), f"left behind: {_left_behind()}")
-        guest.check_no_errors(mark)
-
-
-# Memory
-
-
-def _status(process, name):
-    with open(f"/proc/{process}/status", encoding="ascii") as file:
-        return next(line.split()[1] for line in file if line.startswith(f"{name}:"))
-
-
-def memory_is_protected():
-    """Of every thread: what the kernel shows of mlockall, PR_SET_IO_FLUSHER, the OOM killer and core dumps."""
-    io_flusher = 0x00080000 | 0x00100000  # PF_MEMALLOC_NOIO, PF_LOCAL_THROTTLE; linux/sched.h
-    with Faults() as guest:
-        guest.served([Disk(path=guest.disk("disk", 32 * MIB))])
-        guest.fio_verify(guest.lun(0), size="8m").wait()
-        for turn in range(2):
-            process = guest.daemon.pid
-            check(int(_status(process, "VmLck")) > 8192, f"locked: {_status(process, 'VmLck')} KiB")
-            check(int(_status(process, "VmSwap")) == 0, "some of it is swapped out")
-            with open(f"/proc/{process}/oom_score_adj", encoding="ascii") as file:
-                check(int(file.read()) == -1000, "oom_score_adj")
-            check(resource.prlimit(process, resource.RLIMIT_CORE) == (0, 0), "RLIMIT_CORE")
-            tasks = os.listdir(f"/proc/{process}/task")
-            check(len(tasks) >= 2, f"control and shards make {len(tasks)} threads")
-            for task in tasks:
-                with open(f"/proc/{process}/task/{task}/stat", encoding="ascii") as file:
-                    flags = int(file.read().rpartition(")")[2].split()[6])
-                check(flags & io_flusher == io_flusher, f"thread {task} has flags {flags:#x}")
-            if turn == 0:
-                guest.kill_daemon()
-                guest.iscsid()
-                guest.logged_in(1)
-        guest.logout()
-
-
-def memory_pressure():
-    """A machine with less memory than is written: its dirty pages can only go through the daemon."""
-    size, written = 1024, 600  # MiB
-    with Faults() as guest:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            total = int(file.readline().split()[1]) // 1024
-        check(total < written, f"this machine has {total} MiB of memory: that is no pressure")
-        guest.run("modprobe", "zram", "num_devices=1")
-        with open("/sys/block/zram0/disksize", "w", encoding="ascii") as file:
-            file.write(f"{size}M")
-        guest.served([Disk(path="/dev/zram0")])
-        device, mark = guest.lun(0), guest.mark()
-        guest.run("mkfs.ext4", "-q", "-F", "-O", "^has_journal", device)
-        place = guest.mount(device)
-        begun = time.monotonic()
-        # What compresses well, and is different everywhere.
-        with open(f"{place}/file", "wb", buffering=0) as file:
-            for number in range(written):
-                file.write(number.to_bytes(8, "little") * (MIB // 8))
-        guest.run("sync", "-f", place)
-        print(f"{written} MiB in {time.monotonic() - begun:.1f} s on {total} MiB of memory", flush=True)
-        guest.unmount(place)
-        place = guest.mount(device)
-        with open(f"{place}/file", "rb", buffering=0) as file:
-            for number in range(0, written, 10):
-                file.seek(number * MIB)
-                check(file.read(MIB) == number.to_bytes(8, "little") * (MIB // 8), f"MiB {number} differs")
-        guest.unmount(place)
-        guest.fsck("ext4", device)
-        check(guest.daemon.poll() is None, "the daemon has ended")
-        check(not [line for line in guest.dmesg(mark) if "Out of memory" in line or "oom-kill" in line], "an OOM kill")
-        guest.check_no_errors(mark)
-        guest.logout()
+        check(not left_behind(), f"left behind: {left_behind()}")
 
 
 if __name__ == "__main__":

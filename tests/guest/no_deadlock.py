@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 
-from guest import MIB, Disk, Guest, Lun, check, need, scenarios, wait_until
+from guest import MIB, Disk, Lun, check, need, scenarios, wait_until
 from faults import Access, Faults, pattern, show_waits
 
 A, B = "iqn.2026-01.org.example:a", "iqn.2026-01.org.example:b"
@@ -216,6 +216,34 @@ def killed_while_a_device_starts():
         # There is no way to get rid of the third device but a new start of the machine. No I/O may be left waiting: what
         # waits in the kernel cannot end.
         os._exit(0)
+
+
+def logout_while_a_rescan_hangs():
+    """ublk: a unit that was just found never answers. A logout does not wait for that, it says so."""
+    with Deadlock() as guest:
+        lio = guest.lio()
+        slow = guest.slow_disk(number=1)
+        lio.add(A, [Disk(size=48 * MIB)])
+        guest.iscsid()
+        guest.discover(lio.portal)
+        guest.login()
+        device = guest.device(A, 0, lio.portal)
+        lio.add_lun(A, slow)
+        guest.hold()
+        try:
+            rescan = guest.in_background("-m", "session", "-R")
+            guest.helper_waits("bdev_disk_changed")
+            for number in (1, 2):
+                done = guest.logout(ok=28, seconds=30)
+                check(done.seconds < 20, f"refusal {number} took {done.seconds:.1f} s")
+            Access(device, write=pattern(1)).well(20, "the unit that answers")
+        finally:
+            guest.let_go()
+        rescan.wait(60)
+        check(rescan.returncode == 0, f"the rescan ended with {rescan.returncode}")
+        Access(guest.device(A, 1, lio.portal)).well(20, "the unit that answers again")
+        guest.logout()
+        lio.remove_all()  # before the slow disk goes
 
 
 if __name__ == "__main__":

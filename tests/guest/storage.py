@@ -11,6 +11,7 @@ TARGET = "iqn.2026-01.org.example:storage"
 SIZE = 64 * MIB
 TRACING = "/sys/kernel/debug/tracing"
 WRITES, WRITE_SAME, UNMAP, SYNCHRONIZE_CACHE = {0x2A, 0x8A}, {0x41, 0x93}, {0x42}, {0x35, 0x91}
+SHORT = 128  # blocks; the longest command of a LUN that says so
 FUA = 8  # in the second byte of a write's CDB
 
 
@@ -72,13 +73,39 @@ def _dd(guest, device, *options, source="/dev/urandom"):
     guest.run("dd", f"if={source}", f"of={device}", "status=none", *options)
 
 
+def _disk_with_short_commands(guest):
+    """A disk in memory that takes SHORT blocks at a time; LIO tells its initiators."""
+    folder = "/sys/kernel/config/nullb/short"
+    guest.run("modprobe", "null_blk", "nr_devices=0")
+    before = set(os.listdir("/sys/block"))
+    os.mkdir(folder)
+    guest.undo.insert(0, lambda: os.rmdir(folder))  # after LIO, which has it open
+    for key, value in {"size": SIZE // MIB, "memory_backed": 1, "blocksize": 512, "max_sectors": SHORT, "power": 1}.items():
+        with open(f"{folder}/{key}", "w", encoding="ascii") as file:
+            file.write(str(value))
+    [name] = set(os.listdir("/sys/block")) - before
+    guest.wait_for(f"/dev/{name}")
+    return f"/dev/{name}"
+
+
+def _check_lengths(guest, device):
+    """A long request becomes commands that the LUN takes, and its data arrives."""
+    image = guest.random_image("long", 2 * MIB)
+    with _Commands() as commands:
+        _dd(guest, device, "bs=1M", "oflag=direct", source=image)
+        lengths = [int.from_bytes(cdb[7:9], "big") for cdb in _of(commands(), 4, {0x2A})]
+        check(sum(lengths) == 4096 and max(lengths) == SHORT, f"writes of {lengths} blocks, {SHORT} is the LUN's most")
+    guest.run("cmp", "-n", str(2 * MIB), image, device)
+
+
 def attributes():
-    """Sizes, cache, FUA, discard, write zeroes, read-only: of four LUNs that differ in these."""
+    """Sizes, cache, FUA, discard, write zeroes, read-only, longest command: of five LUNs that differ in these."""
     with Guest() as guest:
         optimal = {"optimal_sectors": 512, "is_nonrot": 1}
         disks = [Disk(number=0, attributes={"is_nonrot": 0}),
                  Disk(number=1, path=guest.disk("a", SIZE), cache=True, unmap=True, attributes=optimal),
                  Disk(number=2, block_bytes=4096), Disk(number=3, read_only=True)]
+        disks.append(Disk(number=4, path=_disk_with_short_commands(guest)))
         devices = _log_in(guest, disks)
         ublk, nbd = guest.backend == "ublk", guest.backend == "nbd"
         check(all(os.path.basename(d).startswith("ublkb" if ublk else "nbd") for d in devices.values()),
@@ -99,6 +126,7 @@ def attributes():
                 zeroes = int(_queue(device, "write_zeroes_max_bytes"))
                 check(zeroes > 0 or number == 3, f"LUN {number}: {zeroes} zeroes are written at once")
         check(nbd or _queue(devices[1], "optimal_io_size") == str(512 * 512), "optimal_io_size")
+        _check_lengths(guest, devices[4])
         # A block is the least that can be asked for.
         odd = guest.run("dd", f"if={devices[2]}", "of=/dev/null", "bs=512", "count=1", "iflag=direct", ok=None)
         check(odd.status != 0 and "Invalid argument" in odd.err, "512 bytes of a LUN with blocks of 4096 were read")
@@ -221,6 +249,32 @@ def flush_and_fua():
         for number in devices:
             both = _of(cdbs, number, WRITES | SYNCHRONIZE_CACHE)
             check(both and both[-1][0] in SYNCHRONIZE_CACHE, f"LUN {number}: no flush at the logout")
+
+
+def cache_turned_on():
+    """The block layer was told that there is no cache and flushes nothing: so every write is durable by itself, now and
+    with the next daemon."""
+    with Guest() as guest:
+        disk = Disk(path=guest.disk("disk", SIZE), name="late", attributes={"emulate_fua_write": 1})
+        device = _log_in(guest, [disk])[0]
+        _check_queue(device, write_cache="write through")
+
+        def fua_bits():
+            with _Commands() as commands:
+                _dd(guest, device, "bs=64k", "count=4", "oflag=direct", "conv=fsync")
+                return [bool(cdb[1] & FUA) for cdb in _of(commands(), 0, WRITES)]
+
+        check(fua_bits() == [False] * 4, "writes to a LUN without a cache")
+        with open("/sys/kernel/config/target/core/fileio_0/late/attrib/emulate_write_cache", "w", encoding="ascii") as file:
+            file.write("1")
+        guest.adm("-m", "session", "-R")
+        check(fua_bits() == [True] * 4, "writes after the cache was turned on")
+        guest.kill_daemon()
+        guest.start_daemon()
+        guest.logged_in(1)
+        check(fua_bits() == [True] * 4, "writes through the next daemon")
+        _check_queue(device, write_cache="write through")
+        guest.logout()
 
 
 def flush_at_tgtd():
