@@ -201,6 +201,10 @@ ring::Task<base::Result<void>> Daemon::find_units(ManagedSession& session,
 
 ring::Task<void> Daemon::attach_all(ManagedSession& session, std::vector<std::shared_ptr<ServedLun>> units,
                                     std::string& note) {
+    while (!backend_is_chosen_) {
+        ring::Sleep pause(*loop_, loop_->now() + std::chrono::milliseconds(20));
+        co_await pause;
+    }
     for (const std::shared_ptr<ServedLun>& served : units) {
         served->backend = backends_->chosen().value_or(block::Backend::socket);
         served->cookie = served->backend == block::Backend::socket ? 0 : random_cookie();

@@ -38,8 +38,8 @@ public:
     static base::Result<std::unique_ptr<Daemon>> create(DaemonConfig config);
     ~Daemon() override;
 
-    /// Chooses how block devices are made and takes back the sessions and devices of a daemon before this
-    /// one; they log in by themselves afterwards. Before the first request.
+    /// Takes back the sessions and devices of a daemon before this one, which log in by themselves, and
+    /// chooses how new block devices are made. Before the first request.
     ring::Task<void> begin();
 
     ring::Loop& loop() { return *loop_; }
@@ -166,6 +166,7 @@ private:
     Registry registry_;
     ring::TaskGroup recoveries_;
     ring::Event stop_requested_;
+    bool backend_is_chosen_ = false;
     bool stopping_ = false;
     bool leaves_devices_ = false;
 };

@@ -1,5 +1,6 @@
 // A restart is a crash: what a daemon before this one left in /run and in the kernel is taken back. Its
 // devices are served again at once, their requests wait; then each session logs in as after a drop.
+#include "block/udev.hpp"
 #include "control/daemon.hpp"
 #include "control/log.hpp"
 #include "scsi/capacity.hpp"
@@ -27,10 +28,6 @@ UnitState unit_state(const ServedLun& served) {
 }
 
 ring::Task<void> Daemon::begin() {
-    std::vector<std::string> said = co_await backends_->choose();
-    for (const std::string& line : said) {
-        log::info("{}", line);
-    }
     std::vector<std::string> warnings;
     std::vector<SessionState> states = state_.read_all(warnings);
     for (const std::string& warning : warnings) {
@@ -42,6 +39,12 @@ ring::Task<void> Daemon::begin() {
     for (SessionState& state : states) {
         co_await restore(std::move(state));
     }
+    // While those log in: their users wait.
+    std::vector<std::string> said = co_await backends_->choose();
+    for (const std::string& line : said) {
+        log::info("{}", line);
+    }
+    backend_is_chosen_ = true;
 }
 
 bool Daemon::save(const ManagedSession& session) {
@@ -199,6 +202,8 @@ ring::Task<void> Daemon::take_back(ManagedSession& session, UnitState unit) {
         co_await take_off_shard(session, *served);
         if (taken.error().code != base::Errc::not_found) {
             session.orphans.push_back(unit_state(*served));
+        } else {
+            block::forget_udev_properties_of(served->cookie);
         }
         std::erase(session.attaching, served);
         co_return;
