@@ -123,7 +123,11 @@ ring::Task<DeviceResult> Backends::take_back(Backend backend, KernelDeviceReques
         DeviceResult device = co_await NbdDevice::take_back(loop_, std::move(request));
         co_return device;
     }
-    if (backend == Backend::socket || !is_any_ublk_device()) {
+    auto any = is_any_ublk_device();
+    if (!any) {
+        co_return base::fail(std::move(any.error()));
+    }
+    if (backend == Backend::socket || !*any) {
         co_return base::fail(base::Errc::not_found, "no kernel device");
     }
     if (auto opened = open_control(); !opened) {

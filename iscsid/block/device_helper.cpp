@@ -74,10 +74,28 @@ base::Result<std::unique_ptr<DeviceHelper>> DeviceHelper::start(ring::Loop& loop
     return std::unique_ptr<DeviceHelper>(new DeviceHelper(loop, ends[0], *started));
 }
 
+bool DeviceHelper::is_standing_still() {
+    if (late_) {
+        const ssize_t bytes = ::recv(socket_, answer_.data(), answer_.size(), MSG_DONTWAIT);
+        late_ = bytes < 0 && errno == EAGAIN;
+    }
+    return late_;
+}
+
+void DeviceHelper::tell(ring::Loop& loop, const std::string& request) {
+    if (auto helper = start(loop)) {
+        std::ignore = ::send((*helper)->socket_, request.data(), request.size(), MSG_NOSIGNAL);
+    }
+}
+
 ring::Task<DeviceHelper::Answer> DeviceHelper::ask(std::string request, base::Deadline deadline) {
     Answer answer;
+    if (is_standing_still()) {
+        answer.result = -ETIME;
+        co_return answer;
+    }
     // A short message on an empty socket: never waits.
-    if (given_up_ || ::send(socket_, request.data(), request.size(), MSG_NOSIGNAL) < 0) {
+    if (::send(socket_, request.data(), request.size(), MSG_NOSIGNAL) < 0) {
         co_return answer;
     }
     ring::OpWait receiving(loop_);
@@ -85,8 +103,8 @@ ring::Task<DeviceHelper::Answer> DeviceHelper::ask(std::string request, base::De
     receiving.expire_at(deadline);
     const int bytes = co_await receiving;
     if (bytes <= 0) {
-        given_up_ = true;
-        answer.result = receiving.expired() ? -ETIME : -EPIPE;
+        late_ = receiving.expired();
+        answer.result = late_ ? -ETIME : -EPIPE;
         co_return answer;
     }
     const std::string_view text(answer_.data(), static_cast<std::size_t>(bytes));

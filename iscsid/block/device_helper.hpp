@@ -35,7 +35,7 @@ class DeviceHelper {
 public:
     struct Answer {
         int result = -EPIPE; ///< 0, or what the request's failure is called: -errno. -EPIPE: the helper has
-                             ///< ended, or was given up before.
+                             ///< ended.
         std::string text;    ///< more about a failure; may be empty
     };
 
@@ -57,16 +57,22 @@ public:
     //   recover-ublk NUMBER               START_USER_RECOVERY
     //   resize-nbd INDEX BACKEND DEAD_SECONDS BYTES
     //                                     -EBUSY when requests in progress do not end
-    /// Asks and waits; after `deadline` the result is -ETIME, and nothing can be asked any more.
+    //   settle-nbd INDEX BACKEND DEAD_SECONDS
+    //                                     puts right what a resize-nbd that was killed has left
+    /// Asks and waits; after `deadline` the result is -ETIME. As long as the helper stands in the kernel for
+    /// that request, it is -ETIME at once for the next, too.
     ring::Task<Answer> ask(std::string request, base::Deadline deadline);
+    /// Starts a helper for one request whose answer nobody waits for.
+    static void tell(ring::Loop& loop, const std::string& request);
 
 private:
     DeviceHelper(ring::Loop& loop, int socket, int pidfd);
+    bool is_standing_still();
 
     ring::Loop& loop_;
     int socket_;
     int pidfd_;
-    bool given_up_ = false;
+    bool late_ = false; ///< owes the answer to a request that nobody waits for any more
     std::array<char, 512> answer_{};
 };
 

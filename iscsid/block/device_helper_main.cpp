@@ -100,19 +100,31 @@ Outcome recover_ublk(const Words& words) {
     return with_ublk([&](UblkControl& control) { return control.start_user_recovery(*device); });
 }
 
-Outcome resize_nbd(const Words& words) {
-    const auto index = number(words[1]);
-    const auto dead_seconds = number(words[3]);
-    const auto bytes = base::parse_decimal(words[4]);
-    if (!index || !dead_seconds || !bytes) {
-        return {EINVAL, {}};
-    }
-    auto resized =
-        resize_nbd_device({*index, std::string(words[2]), std::chrono::seconds(*dead_seconds), *bytes});
-    if (!resized) {
-        return {resized.error().code == base::Errc::busy ? EBUSY : EIO, resized.error().message()};
+Outcome outcome_of(const base::Result<void>& done) {
+    if (!done) {
+        return {done.error().code == base::Errc::busy ? EBUSY : EIO, done.error().message()};
     }
     return {};
+}
+
+std::optional<NbdDeviceMark> nbd_device(const Words& words) {
+    const auto index = number(words[1]);
+    const auto dead_seconds = number(words[3]);
+    if (!index || !dead_seconds) {
+        return std::nullopt;
+    }
+    return NbdDeviceMark{*index, std::string(words[2]), std::chrono::seconds(*dead_seconds)};
+}
+
+Outcome resize_nbd(const Words& words) {
+    const auto device = nbd_device(words);
+    const auto bytes = base::parse_decimal(words[4]);
+    return device && bytes ? outcome_of(resize_nbd_device(*device, *bytes)) : Outcome{EINVAL, {}};
+}
+
+Outcome settle_nbd(const Words& words) {
+    const auto device = nbd_device(words);
+    return device ? outcome_of(settle_nbd_device(*device)) : Outcome{EINVAL, {}};
 }
 
 /// Of the self-tests.
@@ -198,6 +210,9 @@ Outcome answer(Claim& claim, std::string_view request) {
     }
     if (verb == "resize-nbd" && words.size() == 5) {
         return resize_nbd(words);
+    }
+    if (verb == "settle-nbd" && words.size() == 4) {
+        return settle_nbd(words);
     }
     return {ENOSYS, {}};
 }

@@ -91,12 +91,42 @@ std::vector<Device> with_partitions(const std::string& name) {
     return out;
 }
 
+/// The number of the node at `path`; 0 when it is none. Nothing but nodes is looked at: other files may be on
+/// a server that does not answer.
+dev_t node_number(const char* path) {
+    struct stat status {};
+    const bool is_node =
+        std::strncmp(path, "/dev/", 5) == 0 && ::stat(path, &status) == 0 && S_ISBLK(status.st_mode);
+    return is_node ? status.st_rdev : 0;
+}
+
+/// Loop devices over the device: they are none of its holders, and do not keep others from opening it alone.
+std::vector<std::string> loops_over(const Device& device) {
+    std::vector<std::string> names;
+    for (const fs::path& entry : entries_of("/sys/block")) {
+        const std::string backing = first_line(entry / "loop/backing_file");
+        if (!backing.empty() && (backing == "/dev/" + device.name ||
+                                 (device.number != 0 && node_number(backing.c_str()) == device.number))) {
+            names.push_back(entry.filename().string());
+        }
+    }
+    return names;
+}
+
+std::vector<std::string> holders_of(const Device& device) {
+    std::vector<std::string> names;
+    for (const fs::path& entry : entries_of(sysfs_of(device.name) / "holders")) {
+        names.push_back(entry.filename().string());
+    }
+    std::ranges::move(loops_over(device), std::back_inserter(names));
+    return names;
+}
+
 /// Adds to `devices` what is built on them, whatever that is built on, and a line for each to `lines`.
 void add_holders(std::vector<Device>& devices, std::vector<std::string>& lines) {
     // Grows while it is walked.
     for (std::size_t i = 0; i < devices.size(); ++i) {
-        for (const fs::path& entry : entries_of(sysfs_of(devices[i].name) / "holders")) {
-            const std::string name = entry.filename().string();
+        for (const std::string& name : holders_of(devices[i])) {
             Device holder = device(name);
             lines.push_back(
                 fmt::format("{} is held by {}", devices[i].shown, holder.shown.substr(sizeof "/dev/" - 1)));
@@ -120,10 +150,7 @@ bool is_on(libmnt_fs* mount, const Device& device) {
         return true;
     }
     const char* source = mnt_fs_get_srcpath(mount);
-    struct stat status {};
-    // Only nodes are looked at: other sources may be on a server that does not answer.
-    return source != nullptr && std::strncmp(source, "/dev/", 5) == 0 && ::stat(source, &status) == 0 &&
-           S_ISBLK(status.st_mode) && status.st_rdev == device.number;
+    return source != nullptr && device.number != 0 && node_number(source) == device.number;
 }
 
 void add_mounts(const std::vector<Device>& devices, std::vector<std::string>& lines) {

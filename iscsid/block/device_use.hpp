@@ -16,8 +16,9 @@
 
 namespace iscsi::block {
 
-/// Who holds the kernel device `name` ("ublkb0"), its partitions, and what is made of them (dm, md): a line
-/// each for a person, e.g. "/dev/ublkb0p1 is mounted on /mnt". Empty: nobody does that this can see. Blocks.
+/// Who holds the kernel device `name` ("ublkb0"), its partitions, and what is made of them (dm, md, loop
+/// devices): a line each for a person, e.g. "/dev/ublkb0p1 is mounted on /mnt". Empty: nobody does that this
+/// can see; whoever merely has it open is not seen. Blocks.
 std::vector<std::string> users_of(const std::string& name);
 
 /// Which processes have the device or a partition of it open, as users_of; says why a claim was refused.

@@ -28,7 +28,8 @@ struct KernelDeviceRequest {
     /// it.
     bool outlives_daemon = true;
     UdevProperties properties;
-    /// How long I/O waits for a new daemon when this one has died, before it fails. Only nbd can bound it.
+    /// How long I/O waits for a new daemon when this one has died, before it fails. Only nbd can bound it; a
+    /// daemon that dies while the size of such a device changes is the exception, see nbd_resize.hpp.
     std::chrono::seconds abandoned_timeout{120};
     /// The /dev/disk/by-path name without its folder; links() begins with it.
     std::string by_path_name;

@@ -3,7 +3,9 @@
 #include "base/text.hpp"
 #include "block/nbd_netlink.hpp"
 #include "block/nbd_netlink_abi.hpp"
+#include "block/nbd_resize.hpp"
 #include "block/nbd_rules.hpp"
+#include "block/sysfs.hpp"
 #include "block/udev.hpp"
 
 #include <algorithm>
@@ -11,13 +13,11 @@
 #include <charconv>
 #include <chrono>
 #include <cstring>
-#include <filesystem>
 #include <fmt/format.h>
 #include <fstream>
 #include <mutex>
 #include <poll.h>
 #include <sys/socket.h>
-#include <system_error>
 #include <thread>
 #include <unistd.h>
 #include <utility>
@@ -25,7 +25,6 @@
 namespace iscsi::block {
 namespace {
 
-namespace fs = std::filesystem;
 using namespace std::chrono_literals;
 
 constexpr const char* devices_dir = "/sys/block";
@@ -38,9 +37,6 @@ constexpr int socket_buffer_bytes = 4 << 20;
 constexpr unsigned depth_max = 128;
 /// Linux 6.1 would cut at 128 KiB.
 constexpr std::uint32_t request_kib_max = 1024;
-/// How often the kernel looks at requests that are not answered yet, and sends those again whose socket has
-/// been replaced. Each look at one that is merely slow is a line in its log.
-constexpr auto io_timeout = 5000ms;
 
 constexpr int busy_indexes_max = 64;
 constexpr int made_and_busy_max = 20;
@@ -62,31 +58,28 @@ bool has_attribute(const std::string& name, const char* attribute) {
 }
 
 /// The backend identifier of a connected device; "" of others.
-std::string backend_of(const std::string& name) {
-    std::ifstream file(fmt::format("{}/{}/backend", devices_dir, name));
-    std::string line;
-    std::getline(file, line);
-    return line;
+base::Result<std::string> backend_of(const std::string& name) {
+    auto read = read_attribute(fmt::format("{}/{}/backend", devices_dir, name));
+    if (!read) {
+        return base::fail(std::move(read.error()));
+    }
+    return read->value_or("");
 }
 
 /// An nbd device that there is, connected or not.
 struct Present {
     std::uint32_t index = 0;
-    std::string backend;
+    base::Result<std::string> backend;
 };
 
-std::vector<Present> all_devices() {
+base::Result<std::vector<Present>> all_devices() {
+    auto numbers = device_numbers(devices_dir, name_prefix);
+    if (!numbers) {
+        return base::fail(std::move(numbers.error()));
+    }
     std::vector<Present> all;
-    std::error_code error;
-    for (fs::directory_iterator at(devices_dir, error), end; !error && at != end; at.increment(error)) {
-        const std::string name = at->path().filename().string();
-        if (!name.starts_with(name_prefix)) {
-            continue;
-        }
-        const auto index = base::parse_decimal(std::string_view(name).substr(name_prefix.size()), UINT32_MAX);
-        if (index) {
-            all.push_back({static_cast<std::uint32_t>(*index), backend_of(name)});
-        }
+    for (const std::uint32_t index : *numbers) {
+        all.push_back({index, backend_of(device_name(index))});
     }
     return all;
 }
@@ -164,8 +157,9 @@ NbdBinding::~NbdBinding() {
 
 std::vector<std::uint64_t> NbdBinding::cookies_of_all() {
     std::vector<std::uint64_t> cookies;
-    for (const Present& present : all_devices()) {
-        const std::string_view text = present.backend;
+    const auto all = all_devices();
+    for (const Present& present : all ? *all : std::vector<Present>()) {
+        const std::string text = present.backend.value_or("");
         std::uint64_t cookie = 0;
         if (!text.starts_with(backend_prefix)) {
             continue;
@@ -179,18 +173,32 @@ std::vector<std::uint64_t> NbdBinding::cookies_of_all() {
     return cookies;
 }
 
-bool NbdBinding::find() {
-    const std::vector<Present> all = all_devices();
-    const auto ours = std::ranges::find(all, backend_, &Present::backend);
-    if (ours == all.end()) {
-        return false;
+base::Result<void> NbdBinding::find() {
+    auto all = all_devices();
+    if (!all) {
+        return base::fail(std::move(all.error()));
     }
-    set_index(ours->index);
-    return true;
+    base::Error error{base::Errc::not_found, "no nbd device with this cookie"};
+    for (Present& present : *all) {
+        if (!present.backend) {
+            error = std::move(present.backend.error());
+        } else if (*present.backend == backend_) {
+            set_index(present.index);
+            return {};
+        }
+    }
+    return base::fail(std::move(error));
 }
 
-bool NbdBinding::is_ours() const {
-    return index_ && backend_of(name_) == backend_;
+base::Result<bool> NbdBinding::is_ours() const {
+    if (!index_) {
+        return false;
+    }
+    auto backend = backend_of(name_);
+    if (!backend) {
+        return base::fail(std::move(backend.error()));
+    }
+    return *backend == backend_;
 }
 
 int NbdBinding::take_socket() {
@@ -254,6 +262,8 @@ base::Result<void> NbdBinding::connect_one(std::uint32_t index) {
     }
     pair->leave_to_kernel();
     our_end_ = pair->take_ours();
+    // The kernel's own event comes before the backend identifier, by which our udev rules know the device.
+    std::ofstream(fmt::format("{}/{}/uevent", devices_dir, name_)) << "change" << std::flush;
     return {};
 }
 
@@ -285,15 +295,19 @@ base::Result<void> NbdBinding::reconnect() {
 /// The next device of that name may be anybody's.
 void NbdBinding::forget_lost() {
     const std::lock_guard lock(names_mutex);
-    const std::string backend = backend_of(name_);
-    if (backend.empty() || backend == backend_) {
+    const auto backend = backend_of(name_);
+    if (backend && (backend->empty() || *backend == backend_)) {
         forget_udev_properties(name_);
     }
 }
 
 /// Success without our_end_: the kernel has no use for another socket yet.
 base::Result<void> NbdBinding::offer_socket(NbdNetlink& netlink) {
-    if (!is_ours()) {
+    auto ours = is_ours();
+    if (!ours) {
+        return base::fail(std::move(ours.error()));
+    }
+    if (!*ours) {
         return base::fail(base::Errc::not_found, name_ + ": somebody has disconnected it");
     }
     base::Result<SocketPair> pair = SocketPair::make();
@@ -319,6 +333,11 @@ std::string NbdBinding::resize_request(std::uint64_t size_bytes) const {
                        request_.abandoned_timeout.count(), size_bytes);
 }
 
+std::string NbdBinding::settle_request() const {
+    return fmt::format("settle-nbd {} {} {}", index_.value_or(nbd_netlink::index_max), backend_,
+                       request_.abandoned_timeout.count());
+}
+
 base::Result<void> NbdBinding::disconnect() {
     base::Result<NbdNetlink> netlink = NbdNetlink::open();
     if (!netlink) {
@@ -332,7 +351,7 @@ UdevProperties NbdBinding::properties() const {
     UdevProperties all = request_.properties;
     all.emplace_back("ISCSI_NR_REQUESTS", std::to_string(std::min(request_.depth, depth_max)));
     all.emplace_back("ISCSI_MAX_SECTORS_KB", std::to_string(request_kib_max));
-    all.emplace_back("ISCSI_IO_TIMEOUT_MS", std::to_string(io_timeout.count()));
+    all.emplace_back("ISCSI_IO_TIMEOUT_MS", std::to_string(nbd_look_interval.count()));
     if (request_.attributes.rotational) {
         all.emplace_back("ISCSI_ROTATIONAL", "1"); // Linux before 6.12 does not look at the flag
     }

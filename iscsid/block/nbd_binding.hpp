@@ -35,12 +35,14 @@ public:
     // These do not; the caller sees to it that none of the above is in progress.
     /// The cookies of all connected devices that a daemon of this kind has made.
     static std::vector<std::uint64_t> cookies_of_all();
-    /// Looks for the device among those that there are.
-    bool find();
-    /// The device is connected, and not by somebody else since.
-    bool is_ours() const;
+    /// Looks for the device among those that there are. Errors: not_found; whatever else: it may be there.
+    base::Result<void> find();
+    /// The device is connected, and not by somebody else since. Errors: internal, it may be.
+    base::Result<bool> is_ours() const;
     /// What a device helper is asked to give the device another size.
     std::string resize_request(std::uint64_t size_bytes) const;
+    /// What a device helper is asked to put right what one before it may have left.
+    std::string settle_request() const;
     /// Our end of the socket that connect() or reconnect() gave the kernel.
     int take_socket();
     /// "nbd3"; empty before connect() or find().

@@ -71,8 +71,6 @@ public:
     bool finished() const;
     /// Nothing is at the handler and no socket is served: may be opened again or destroyed.
     bool idle() const { return phase_ == Phase::closed && at_handler_ == 0; }
-    /// Requests that the handler has now.
-    std::size_t at_handler() const { return at_handler_; }
 
     base::RxSpans rx_spans() override;
     base::Result<void> rx_done(std::size_t n, base::TimePoint now) override;

@@ -1,6 +1,6 @@
 // A logical unit shown as /dev/nbdN: control's half. The kernel keeps the device, and what is asked of it,
-// while no daemon serves it. A socket that dies under a live daemon is replaced. What blocks runs on helper
-// threads. Control's thread, but for make_queue().
+// while no daemon serves it. A socket that dies under a live daemon is replaced, as often as it takes. What
+// blocks runs on helper threads. Control's thread, but for make_queue().
 #pragma once
 
 #include "block/block.hpp"
@@ -23,7 +23,8 @@ public:
 
     /// A new device; start() picks its name. Errors: not_supported (blocks that are longer than a page).
     static ring::Task<Made> create(ring::Loop& loop, KernelDeviceRequest request);
-    /// The device that a daemon before this one made with `request.cookie`. Errors: not_found.
+    /// The device that a daemon before this one made with `request.cookie`. Errors: not_found; whatever else:
+    /// it may be there.
     static ring::Task<Made> take_back(ring::Loop& loop, KernelDeviceRequest request);
 
     ~NbdDevice() override;
@@ -48,7 +49,9 @@ private:
     NbdDevice(ring::Loop& loop, KernelDeviceRequest request);
     void take_name();
     void on_link_dead();
+    void mend();
     void on_mended();
+    void settle() const;
 
     ring::Loop& loop_;
     KernelDeviceRequest request_;
@@ -67,6 +70,8 @@ private:
     bool mending_ = false;
     base::Result<void> mended_;
     ring::Event mended_event_;
+    ring::Timer mend_again_;
+    bool resizing_ = false;
 };
 
 } // namespace iscsi::block

@@ -307,6 +307,18 @@ base::Result<void> NbdNetlink::resize(std::uint32_t index, const std::string& ba
     return done(ask(socket_.get(), request, "resize"));
 }
 
+base::Result<void> NbdNetlink::resize(std::uint32_t index, const std::string& backend,
+                                      std::uint64_t size_bytes, std::chrono::seconds dead_timeout) {
+    // The driver changes the size first, and the timeouts behind it.
+    const Request request(family_, abi::Command::reconfigure);
+    request.put(abi::index, index);
+    request.put(abi::backend, backend);
+    request.put(abi::size_bytes, size_bytes);
+    request.put(abi::timeout, std::uint64_t{0});
+    request.put(abi::dead_timeout, static_cast<std::uint64_t>(dead_timeout.count()));
+    return done(ask(socket_.get(), request, "resize"));
+}
+
 base::Result<std::vector<NbdNetlink::Status>> NbdNetlink::status() {
     const Request request(family_, abi::Command::status);
     base::Result<Answer> answer = ask(socket_.get(), request, "status");

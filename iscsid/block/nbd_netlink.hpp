@@ -51,11 +51,15 @@ public:
     base::Result<void> give_socket(std::uint32_t index, const std::string& backend,
                                    std::chrono::seconds dead_timeout, int socket);
     /// How long a request may take (0: for ever), and how long requests wait for give_socket(). Sets the
-    /// device's queue/io_timeout in sysfs, too: to `request_timeout`, or to 30 s. Errors: invalid, as above.
+    /// device's queue/io_timeout in sysfs, too: to `request_timeout`, or to 30 s for 0. Errors: as above.
     base::Result<void> set_timeouts(std::uint32_t index, const std::string& backend,
                                     std::chrono::seconds request_timeout, std::chrono::seconds dead_timeout);
-    /// Waits until no request is in progress: see nbd_resize.hpp. Errors: invalid, as above.
+    /// Waits until no request is in progress: see nbd_resize.hpp. Errors: as above.
     base::Result<void> resize(std::uint32_t index, const std::string& backend, std::uint64_t size_bytes);
+    /// The same, and when it is done set_timeouts(0, `dead_timeout`), all in one: even if the caller is
+    /// killed meanwhile. After an error the timeouts are what they were.
+    base::Result<void> resize(std::uint32_t index, const std::string& backend, std::uint64_t size_bytes,
+                              std::chrono::seconds dead_timeout);
     /// All devices that the driver has now.
     base::Result<std::vector<Status>> status();
 

@@ -5,6 +5,7 @@
 #include "block/nbd_kernel_queue.hpp"
 #include "block/nbd_netlink.hpp"
 #include "block/self_test.hpp"
+#include "block/udev.hpp"
 #include "ring/aside.hpp"
 
 #include <algorithm>
@@ -67,13 +68,15 @@ ring::Task<base::Result<void>> use(ring::Loop& loop, NbdBinding& binding, NbdLin
     auto work = [&] { return connect(binding); };
     ring::Aside connecting(loop, work);
     base::Result<void> used = co_await connecting;
-    if (!used && !binding.is_ours()) {
+    if (!used && !binding.is_ours().value_or(false)) {
         co_return used;
     }
     link.give(binding.take_socket());
     if (used) {
         used = co_await see_pattern(loop, "/dev/" + binding.name());
     }
+    // It opens each device that appears; reads that fail would be in the kernel's log.
+    co_await wait_until_udev_is_idle(loop);
     auto disconnect = [&] { return binding.disconnect(); };
     ring::Aside disconnecting(loop, disconnect);
     base::Result<void> ended = co_await disconnecting;

@@ -2,8 +2,10 @@
 
 #include "block/nbd_netlink.hpp"
 
+#include <cstdio>
 #include <fmt/format.h>
 #include <fstream>
+#include <sys/utsname.h>
 #include <thread>
 #include <tuple>
 #include <utility>
@@ -13,12 +15,36 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// A request older than this makes the kernel give the socket up while the size is being changed, ...
-constexpr auto request_time_max = 30s;
-/// ... and what was sent on it fails after this: so the kernel gets out by itself when the server has died.
+/// When the kernel has given the socket up, what was sent on it fails after this.
 constexpr auto dead_time_max = 5s;
+/// What the kernel makes of queue/io_timeout when requests are without a limit again.
+constexpr auto kernels_interval = 30000ms;
 constexpr auto answer_time_max = 5s;
 constexpr auto answer_step = 10ms;
+/// The block layer allows no fewer.
+constexpr unsigned requests_min = 4;
+
+/// Linux 6.9 began to hold up requests for a new size.
+bool holds_requests_up() {
+    utsname names{};
+    int major = 0;
+    int minor = 0;
+    const bool known = ::uname(&names) == 0 && std::sscanf(names.release, "%d.%d", &major, &minor) == 2;
+    return !known || major > 6 || (major == 6 && minor >= 9);
+}
+
+template <class T>
+bool set(const std::string& path, T value) {
+    std::ofstream file(path);
+    file << value << std::flush;
+    return file.good();
+}
+
+std::int64_t get(const std::string& path) {
+    std::int64_t value = 0;
+    std::ifstream(path) >> value;
+    return value;
+}
 
 struct Load {
     std::uint64_t waiting = 0;
@@ -43,7 +69,7 @@ Load load_of(const std::string& sysfs) {
     return load;
 }
 
-/// Whether requests are being answered: as many as were in progress have ended since, or none is left.
+/// Whether the target answers: as many requests as were in progress have ended since, or none is left.
 bool is_served(const std::string& sysfs) {
     const Load before = load_of(sysfs);
     const auto give_up_at = std::chrono::steady_clock::now() + answer_time_max;
@@ -59,50 +85,77 @@ bool is_served(const std::string& sysfs) {
     }
 }
 
-/// How often the kernel looks at requests. It changes with the timeout of requests, and is not that.
-class LookInterval {
-public:
-    explicit LookInterval(const std::string& sysfs) : path_(sysfs + "/queue/io_timeout") {
-        std::ifstream(path_) >> milliseconds_;
-    }
-    void set(std::chrono::milliseconds interval) const { std::ofstream(path_) << interval.count(); }
-    void put_back() const {
-        if (milliseconds_ > 0) {
-            set(std::chrono::milliseconds(milliseconds_));
-        }
-    }
+/// Waits until all requests that are in progress now have ended; new ones wait meanwhile. Nothing is locked
+/// that others need. That is what the block layer does before it changes how many there may be.
+bool drain(const std::string& sysfs) {
+    const std::string path = sysfs + "/queue/nr_requests";
+    const std::int64_t usual = get(path);
+    const std::int64_t other = usual > requests_min ? usual - 1 : usual + 1;
+    const bool drained = usual > 0 && set(path, other) && set(path, usual);
+    return drained || load_of(sysfs).waiting == 0;
+}
 
-private:
-    std::string path_;
-    std::int64_t milliseconds_ = 0;
-};
+base::Result<void> change(NbdNetlink& netlink, const NbdDeviceMark& device, std::uint64_t size_bytes) {
+    auto limited =
+        netlink.set_timeouts(device.index, device.backend, nbd_resize_request_time_max, dead_time_max);
+    if (!limited) {
+        return limited;
+    }
+    auto changed = netlink.resize(device.index, device.backend, size_bytes, device.dead_timeout);
+    if (!changed) {
+        // A device that is gone needs none.
+        std::ignore = netlink.set_timeouts(device.index, device.backend, 0s, device.dead_timeout);
+    }
+    return changed;
+}
+
+std::string sysfs_of(const NbdDeviceMark& device) {
+    return fmt::format("/sys/block/nbd{}", device.index);
+}
 
 } // namespace
 
-base::Result<void> resize_nbd_device(const NbdResize& wanted) {
+base::Result<void> resize_nbd_device(const NbdDeviceMark& device, std::uint64_t size_bytes) {
     auto netlink = NbdNetlink::open();
     if (!netlink) {
         return base::fail(std::move(netlink.error()));
     }
-    const std::string name = fmt::format("nbd{}", wanted.index);
-    const std::string sysfs = "/sys/block/" + name;
-    const LookInterval interval(sysfs);
-    // Requests keep the interval that they began with, and the timeout counts at its end: those of now
-    // must be over. Linux 6.12 waits for them right here, with nothing locked that others need.
-    interval.set(request_time_max);
-    if (!is_served(sysfs)) {
-        interval.put_back();
-        return base::fail(base::Errc::busy,
-                          name + " keeps its size for now: the target does not answer; rescan again later");
+    if (!holds_requests_up()) {
+        return netlink->resize(device.index, device.backend, size_bytes);
     }
-    auto resized = netlink->set_timeouts(wanted.index, wanted.backend, request_time_max, dead_time_max);
-    if (resized) {
-        resized = netlink->resize(wanted.index, wanted.backend, wanted.size_bytes);
-        // As they were, whatever has come of it: a device that is gone needs none.
-        std::ignore = netlink->set_timeouts(wanted.index, wanted.backend, 0s, wanted.dead_timeout);
+    const std::string sysfs = sysfs_of(device);
+    const std::string interval = sysfs + "/queue/io_timeout";
+    // Requests keep the interval that they began with, and the limit counts at its end: those of before must
+    // be over. (Linux 6.11 and later wait for them right here.)
+    set(interval, std::chrono::milliseconds(nbd_resize_request_time_max).count());
+    base::Result<void> resized;
+    if (is_served(sysfs) && drain(sysfs)) {
+        resized = change(*netlink, device, size_bytes);
+    } else {
+        resized = base::fail(
+            base::Errc::busy,
+            fmt::format("nbd{} keeps its size for now: the target does not answer; rescan again later",
+                        device.index));
     }
-    interval.put_back();
+    set(interval, nbd_look_interval.count());
     return resized;
+}
+
+base::Result<void> settle_nbd_device(const NbdDeviceMark& device) {
+    const std::string interval = sysfs_of(device) + "/queue/io_timeout";
+    const std::chrono::milliseconds now(get(interval));
+    base::Result<void> settled;
+    if (now == nbd_resize_request_time_max) {
+        auto netlink = NbdNetlink::open();
+        if (!netlink) {
+            return base::fail(std::move(netlink.error()));
+        }
+        settled = netlink->set_timeouts(device.index, device.backend, 0s, device.dead_timeout);
+    }
+    if (now == nbd_resize_request_time_max || now == kernels_interval) {
+        set(interval, nbd_look_interval.count());
+    }
+    return settled;
 }
 
 } // namespace iscsi::block

@@ -27,14 +27,12 @@ inline constexpr std::uint32_t del_dev = command(read_write, 32, 0x05);
 inline constexpr std::uint32_t start_dev = command(read_write, 32, 0x06);
 inline constexpr std::uint32_t stop_dev = command(read_write, 32, 0x07);
 inline constexpr std::uint32_t set_params = command(read_write, 32, 0x08);
-inline constexpr std::uint32_t get_params = command(reads, 32, 0x09);
 inline constexpr std::uint32_t start_user_recovery = command(read_write, 32, 0x10);
 inline constexpr std::uint32_t end_user_recovery = command(read_write, 32, 0x11);
 inline constexpr std::uint32_t get_features = command(reads, 32, 0x13);
 inline constexpr std::uint32_t del_dev_async = command(reads, 32, 0x14);
-inline constexpr std::uint32_t update_size = command(read_write, 32, 0x15);  ///< Linux 6.16
-inline constexpr std::uint32_t quiesce_dev = command(read_write, 32, 0x16);  ///< Linux 6.16
-inline constexpr std::uint32_t try_stop_dev = command(read_write, 32, 0x17); ///< Linux 7.0
+inline constexpr std::uint32_t update_size = command(read_write, 32, 0x15); ///< Linux 6.16
+inline constexpr std::uint32_t quiesce_dev = command(read_write, 32, 0x16); ///< Linux 6.16
 
 // Features: what GET_FEATURES offers, what ADD_DEV asks for. The driver clears those that it does not know
 // and says so in what ADD_DEV gives back.
@@ -43,7 +41,6 @@ inline constexpr std::uint64_t feature_user_recovery_reissue = 1U << 4;
 inline constexpr std::uint64_t feature_user_copy = 1U << 7;
 inline constexpr std::uint64_t feature_update_size = 1U << 10;
 inline constexpr std::uint64_t feature_quiesce = 1U << 12;
-inline constexpr std::uint64_t feature_safe_stop = 1U << 17;
 
 inline constexpr std::uint32_t any_device = UINT32_MAX; ///< ADD_DEV: the driver chooses the number
 inline constexpr std::uint16_t no_queue = UINT16_MAX;   ///< the command is not about one queue

@@ -1,17 +1,22 @@
 #include "block/ublk_control.hpp"
 
+#include "block/device_helper.hpp"
 #include "ring/await.hpp"
 
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <string>
 #include <unistd.h>
+#include <utility>
 
 namespace iscsi::block {
 namespace {
 
 constexpr const char* control_path = "/dev/ublk-control";
+/// For START_USER_RECOVERY to get at a device whose start may not have ended.
+constexpr auto locked_time_max = std::chrono::seconds(10);
 
 ublk::ControlCommand about(std::uint32_t dev_id) {
     ublk::ControlCommand command;
@@ -50,6 +55,8 @@ base::Result<std::unique_ptr<UblkControl>> UblkControl::open(ring::Loop& loop) {
                                   control_path, std::strerror(errno)));
 }
 
+UblkControl::UblkControl(ring::Loop& loop, int fd) : loop_(loop), fd_(fd) {}
+
 UblkControl::~UblkControl() {
     ::close(fd_);
 }
@@ -83,21 +90,12 @@ ring::Task<int> UblkControl::set_parameters(std::uint32_t dev_id, const ublk::Pa
     return run(ublk::set_params, about(dev_id, parameters), {});
 }
 
-ring::Task<int> UblkControl::get_parameters(std::uint32_t dev_id, ublk::Parameters& parameters) {
-    parameters = {};
-    return run(ublk::get_params, about(dev_id, parameters), {});
-}
-
 ring::Task<int> UblkControl::start_device(std::uint32_t dev_id, pid_t server, base::Deadline deadline) {
     return run(ublk::start_dev, with_data(dev_id, static_cast<std::uint64_t>(server)), deadline);
 }
 
 ring::Task<int> UblkControl::stop_device(std::uint32_t dev_id) {
     return run(ublk::stop_dev, about(dev_id), {});
-}
-
-ring::Task<int> UblkControl::try_stop_device(std::uint32_t dev_id) {
-    return run(ublk::try_stop_dev, about(dev_id), {});
 }
 
 ring::Task<int> UblkControl::delete_device(std::uint32_t dev_id) {
@@ -110,6 +108,25 @@ ring::Task<int> UblkControl::delete_device_async(std::uint32_t dev_id) {
 
 ring::Task<int> UblkControl::start_user_recovery(std::uint32_t dev_id) {
     return run(ublk::start_user_recovery, about(dev_id), {});
+}
+
+ring::Task<int> UblkControl::start_user_recovery_aside(std::uint32_t dev_id) {
+    std::unique_ptr<DeviceHelper>& helper = recoverers_[dev_id];
+    if (helper == nullptr) {
+        auto started = DeviceHelper::start(loop_);
+        if (!started) {
+            recoverers_.erase(dev_id);
+            co_return -EPIPE;
+        }
+        helper = std::move(*started);
+    }
+    std::string request = fmt::format("recover-ublk {}", dev_id);
+    const base::Deadline deadline = ring::monotonic_now() + locked_time_max;
+    const auto answer = co_await helper->ask(std::move(request), deadline);
+    if (answer.result != -ETIME && answer.result != -EBUSY) {
+        recoverers_.erase(dev_id);
+    }
+    co_return answer.result;
 }
 
 ring::Task<int> UblkControl::end_user_recovery(std::uint32_t dev_id, base::Deadline deadline) {

@@ -12,10 +12,13 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <sys/types.h>
 
 namespace iscsi::block {
+
+class DeviceHelper;
 
 class UblkControl {
 public:
@@ -35,7 +38,6 @@ public:
     ring::Task<int> get_device_info(std::uint32_t dev_id, ublk::DeviceInfo& info);
     /// Before the start only.
     ring::Task<int> set_parameters(std::uint32_t dev_id, const ublk::Parameters& parameters);
-    ring::Task<int> get_parameters(std::uint32_t dev_id, ublk::Parameters& parameters);
     /// Makes /dev/ublkbN when every tag of the queue has been fetched, -EINTR when that has not happened at
     /// `deadline`. The process `server` has fetched them. Before Linux 7 it then waits for the partition
     /// table.
@@ -43,14 +45,17 @@ public:
     /// Takes /dev/ublkbN away, whoever uses it. The queue ends what it has in progress meanwhile; then the
     /// commands of all its tags end with -ENODEV.
     ring::Task<int> stop_device(std::uint32_t dev_id);
-    /// As stop_device, but -EBUSY while somebody has it open. Linux 7.0.
-    ring::Task<int> try_stop_device(std::uint32_t dev_id);
     /// Deletes a device and waits until nobody has it open, /dev/ublkcN included.
     ring::Task<int> delete_device(std::uint32_t dev_id);
     /// Deletes a device; its number is free when nobody has it open.
     ring::Task<int> delete_device_async(std::uint32_t dev_id);
     /// The device's former server has died: -EBUSY until the kernel has noticed that.
     ring::Task<int> start_user_recovery(std::uint32_t dev_id);
+    /// The same from a helper, for a device whose start may not have ended with its server: the kernel then
+    /// holds the device's lock until I/O has ended that nobody will ever serve, and whoever wants the lock
+    /// waits with it. -ETIME after ten seconds, and at once as long as the helper of this device still stands
+    /// there: there is never a second one. -EPIPE: there is no helper to be had.
+    ring::Task<int> start_user_recovery_aside(std::uint32_t dev_id);
     /// This process serves the device from now on; waits as start_device does.
     ring::Task<int> end_user_recovery(std::uint32_t dev_id, base::Deadline deadline);
     /// The size changed. Linux 6.16.
@@ -60,11 +65,13 @@ public:
     ring::Task<int> quiesce_device(std::uint32_t dev_id, std::chrono::milliseconds patience);
 
 private:
-    UblkControl(ring::Loop& loop, int fd) : loop_(loop), fd_(fd) {}
+    UblkControl(ring::Loop& loop, int fd);
     ring::Task<int> run(std::uint32_t operation, ublk::ControlCommand command, base::Deadline deadline);
 
     ring::Loop& loop_;
     int fd_;
+    std::map<std::uint32_t, std::unique_ptr<DeviceHelper>>
+        recoverers_; ///< those that are not done, by device
 };
 
 } // namespace iscsi::block

@@ -2,18 +2,16 @@
 
 #include "base/check.hpp"
 #include "block/device_helper.hpp"
+#include "block/sysfs.hpp"
 #include "block/ublk_rules.hpp"
 #include "block/udev.hpp"
 #include "ring/await.hpp"
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 #include <fcntl.h>
-#include <filesystem>
 #include <fmt/format.h>
-#include <system_error>
 #include <unistd.h>
 #include <utility>
 
@@ -30,9 +28,6 @@ constexpr auto node_time_max = std::chrono::seconds(5);
 constexpr auto recovery_time_max = std::chrono::seconds(60);
 /// Until the kernel has all tags; the reading of the partition table is not counted.
 constexpr auto fetch_time_max = std::chrono::seconds(10);
-
-/// For START_USER_RECOVERY to get at a device whose start may not have ended.
-constexpr auto locked_time_max = std::chrono::seconds(10);
 
 /// Before Linux 6.16 the driver's clean-up after a daemon's death goes on for a moment after it has said that
 /// recovery may begin, and ends whatever commands it finds in the tags (ublk_quiesce_work_fn): commands of
@@ -81,33 +76,24 @@ ublk::DeviceInfo wanted_info(const KernelDeviceRequest& request, std::uint64_t f
     return info;
 }
 
-std::vector<std::uint32_t> device_numbers() {
-    std::vector<std::uint32_t> numbers;
-    std::error_code error;
-    for (std::filesystem::directory_iterator at(char_devices_dir, error), end; !error && at != end;
-         at.increment(error)) {
-        const std::string name = at->path().filename().string();
-        std::uint32_t number = 0;
-        const char* digits = name.data() + std::min(char_device_prefix.size(), name.size());
-        const auto parsed = std::from_chars(digits, name.data() + name.size(), number);
-        if (name.starts_with(char_device_prefix) && parsed.ec == std::errc()) {
-            numbers.push_back(number);
-        }
-    }
-    return numbers;
-}
-
 } // namespace
 
-bool is_any_ublk_device() {
-    return !device_numbers().empty();
+base::Result<bool> is_any_ublk_device() {
+    auto numbers = device_numbers(char_devices_dir, char_device_prefix);
+    if (!numbers) {
+        return base::fail(std::move(numbers.error()));
+    }
+    return !numbers->empty();
 }
 
 ring::Task<base::Result<std::optional<ublk::DeviceInfo>>> find_ublk_device(UblkControl& control,
                                                                            std::uint64_t cookie) {
-    const std::vector<std::uint32_t> numbers = device_numbers();
+    auto numbers = device_numbers(char_devices_dir, char_device_prefix);
+    if (!numbers) {
+        co_return base::fail(std::move(numbers.error()));
+    }
     int failure = 0;
-    for (std::uint32_t number : numbers) {
+    for (std::uint32_t number : *numbers) {
         ublk::DeviceInfo info;
         const int result = co_await control.get_device_info(number, info);
         if (result == 0 && info.cookie == cookie) {
@@ -229,31 +215,16 @@ ring::Task<UblkDevice::Made> UblkDevice::take_back(UblkControl& control, KernelD
     co_return Made(std::move(device));
 }
 
-/// The daemon before this one may have died while the device was being started. The kernel then holds the
-/// device's lock until I/O has ended that nobody will ever serve, and whoever wants the lock waits with it.
-ring::Task<int> UblkDevice::start_recovery(DeviceHelper& helper) {
-    std::string request = fmt::format("recover-ublk {}", info_.dev_id);
-    const base::Deadline deadline = ring::monotonic_now() + locked_time_max;
-    auto answer = co_await helper.ask(std::move(request), deadline);
-    co_return answer.result;
-}
-
 ring::Task<base::Result<void>> UblkDevice::recover() {
     const base::TimePoint give_up_at = ring::monotonic_now() + recovery_time_max;
-    std::unique_ptr<DeviceHelper> helper;
-    if (!udev_knows(name_, request_.cookie)) {
-        auto started = DeviceHelper::start(control_.loop());
-        if (!started) {
-            co_return base::fail(std::move(started.error()));
-        }
-        helper = std::move(*started);
-    }
+    // The daemon before this one may have died while the device was being started.
+    const bool may_be_locked = !udev_knows(name_, request_.cookie);
     while (true) {
         int result = 0;
-        if (helper == nullptr) {
-            result = co_await control_.start_user_recovery(info_.dev_id);
+        if (may_be_locked) {
+            result = co_await control_.start_user_recovery_aside(info_.dev_id);
         } else {
-            result = co_await start_recovery(*helper);
+            result = co_await control_.start_user_recovery(info_.dev_id);
         }
         if (result == 0) {
             const bool cleans_up_first = (info_.features & ublk::feature_quiesce) != 0;
@@ -322,13 +293,16 @@ ring::Task<base::Result<void>> UblkDevice::begin() {
     int result = 0;
     if (taken_back_) {
         co_await check_tags();
-        result = co_await control_.end_user_recovery(info_.dev_id, give_up_at);
+        if (tag_refusal() == 0) {
+            result = co_await control_.end_user_recovery(info_.dev_id, give_up_at);
+        } else {
+            result = tag_refusal(); // the kernel would wait for its tags
+        }
     } else {
         result = co_await start_ublk_in_helper(control_.loop(), info_.dev_id);
     }
-    const int refused = shared_->refused.load(std::memory_order_acquire);
-    if (result < 0 && refused != 0) {
-        co_return base::fail(failure("FETCH_REQ", -refused));
+    if (result < 0 && tag_refusal() != 0) {
+        co_return base::fail(failure("FETCH_REQ", tag_refusal()));
     }
     if (result < 0) {
         co_return base::fail(failure(taken_back_ ? "END_USER_RECOVERY" : "START_DEV", result));
@@ -337,11 +311,16 @@ ring::Task<base::Result<void>> UblkDevice::begin() {
     co_return base::Result<void>();
 }
 
+/// -errno with which the kernel has refused to take a tag; 0 when it has not.
+int UblkDevice::tag_refusal() const {
+    return -shared_->refused.load(std::memory_order_acquire);
+}
+
 /// The kernel ended commands of a device that is being taken back (see settling_time): it must not go live
 /// like this. Only the end of this process gives it back to the kernel, and then it can be tried again.
 ring::Task<void> UblkDevice::check_tags() {
-    const unsigned lost = shared_->lost.load(std::memory_order_acquire);
-    if (lost == 0) {
+    // Those that the kernel has refused to take are none of these, and nothing is at stake there.
+    if (tag_refusal() != 0 || shared_->lost.load(std::memory_order_acquire) == 0) {
         co_return;
     }
     ublk::DeviceInfo now_is;

@@ -17,8 +17,6 @@
 
 namespace iscsi::block {
 
-class DeviceHelper;
-
 class UblkDevice final : public BlockDevice {
 public:
     using Made = base::Result<std::unique_ptr<BlockDevice>>;
@@ -59,8 +57,8 @@ private:
     ring::Task<base::Result<void>> prepare();
     ring::Task<base::Result<void>> open_node();
     ring::Task<base::Result<void>> recover();
-    ring::Task<int> start_recovery(DeviceHelper& helper);
     ring::Task<void> check_tags();
+    int tag_refusal() const;
     UdevProperties properties() const;
     base::Error failure(const char* command, int result) const;
 
@@ -77,7 +75,8 @@ private:
     std::shared_ptr<UblkShared> shared_ = std::make_shared<UblkShared>();
 };
 
-bool is_any_ublk_device();
+/// Errors: internal, there may be one.
+base::Result<bool> is_any_ublk_device();
 
 /// The device that carries `cookie`, if there is one. Errors: access_denied, no_memory, internal: some device
 /// cannot be asked, and the others do not carry it.

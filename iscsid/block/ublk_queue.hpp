@@ -50,11 +50,6 @@ public:
     /// next daemon gets it again. The kernel notices when this process ends.
     void close(std::function<void()> closed) override;
 
-    /// Tags that have not ended; 0 when the device was stopped.
-    unsigned live_tags() const { return live_; }
-    /// Requests the handler has now.
-    unsigned at_handler() const { return at_handler_; }
-
 private:
     enum class State : std::uint8_t {
         fetching, ///< the kernel has it and puts a request in

@@ -177,6 +177,20 @@ void forget_udev_properties(std::string_view name) {
     }
 }
 
+void forget_udev_properties_of(std::uint64_t cookie) {
+    std::vector<fs::path> found;
+    std::error_code error;
+    fs::directory_iterator entries(properties_dir, error);
+    for (; !error && entries != fs::directory_iterator(); entries.increment(error)) {
+        if (is_udev_file_of(read_file(entries->path()).value_or(""), cookie)) {
+            found.push_back(entries->path());
+        }
+    }
+    for (const fs::path& path : found) {
+        ::unlink(path.c_str());
+    }
+}
+
 bool udev_is_running() {
     return ::access("/run/udev/control", F_OK) == 0;
 }

@@ -26,6 +26,10 @@ base::Result<void> write_udev_properties(std::string_view name, std::uint64_t co
 /// Removes the file; not there is fine. Before the device goes: an nbd device's last event must not find it.
 void forget_udev_properties(std::string_view name);
 
+/// Removes the file of the device with `cookie`, which is gone: somebody else's device may have its name by
+/// now.
+void forget_udev_properties_of(std::uint64_t cookie);
+
 bool udev_is_running();
 
 /// Waits, 3 s at most, until udev has worked off its events: what it reads from a device that is about to go

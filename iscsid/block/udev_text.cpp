@@ -50,6 +50,11 @@ base::Result<std::string> udev_file_text(std::uint64_t cookie, const UdevPropert
     return out;
 }
 
+bool is_udev_file_of(std::string_view text, std::uint64_t cookie) {
+    const std::string wanted = fmt::format("{}={}", udev_cookie_key, udev_cookie_text(cookie));
+    return std::ranges::count(base::split(text, '\n'), wanted) > 0;
+}
+
 UdevEntry parse_udev_entry(std::string_view text) {
     UdevEntry out;
     const std::string cookie_prefix = fmt::format("E:{}=", udev_cookie_key);

@@ -22,6 +22,9 @@ std::string udev_cookie_text(std::uint64_t cookie);
 /// that is none.
 base::Result<std::string> udev_file_text(std::uint64_t cookie, const UdevProperties& properties);
 
+/// Whether a file is that of the device with `cookie`.
+bool is_udev_file_of(std::string_view text, std::uint64_t cookie);
+
 /// What we read of a device's entry in udev's database.
 struct UdevEntry {
     std::string cookie;             ///< "" when the device is not ours

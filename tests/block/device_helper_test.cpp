@@ -108,12 +108,13 @@ TEST_CASE("a helper says so when it does not know what it is asked for") {
         CHECK(ask(*loop, **helper, "claim") == -ENOSYS);
         CHECK(ask(*loop, **helper, "start-ublk 1 x") == -EINVAL);
         CHECK(ask(*loop, **helper, "resize-nbd 1 b 1 -5") == -EINVAL);
+        CHECK(ask(*loop, **helper, "settle-nbd x b 1") == -EINVAL);
         CHECK(ask(*loop, **helper, "flush") == -EBADF);
     }
     turn_until_childless(*loop);
 }
 
-TEST_CASE("a helper that stands still is given up at the deadline") {
+TEST_CASE("a helper that stands still is given up at the deadline, and can be asked when it is back") {
     auto loop = make_loop();
     test::TemporaryDirectory directory;
     const std::string path = directory.path() + "/pipe";
@@ -123,9 +124,28 @@ TEST_CASE("a helper that stands still is given up at the deadline") {
         REQUIRE(helper.has_value());
         const auto deadline = ring::monotonic_now() + std::chrono::milliseconds(50);
         CHECK(ask(*loop, **helper, "claim shared " + path, deadline) == -ETIME);
-        CHECK(ask(*loop, **helper, "release") == -EPIPE);
+        CHECK(ask(*loop, **helper, "release") == -ETIME); // at once
+        const int writer = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+        CHECK(writer >= 0);
+        while (ask(*loop, **helper, "flush") == -ETIME) {
+            loop->turn(ring::monotonic_now() + std::chrono::milliseconds(20));
+        }
+        CHECK(ask(*loop, **helper, "flush") ==
+              -EINVAL); // of a pipe: the answer to this request, not to an earlier one
+        CHECK(ask(*loop, **helper, "release") == 0);
+        ::close(writer);
     }
+    turn_until_childless(*loop);
+}
+
+TEST_CASE("a helper that stands still when it is left alone ends when it can") {
+    auto loop = make_loop();
+    test::TemporaryDirectory directory;
+    const std::string path = directory.path() + "/pipe";
+    REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
+    DeviceHelper::tell(*loop, "claim shared " + path);
     CHECK(children().size() == 1);
+    // Waits until the helper has come to read from the pipe, too: it does what it was told.
     const int writer = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
     CHECK(writer >= 0);
     turn_until_childless(*loop);

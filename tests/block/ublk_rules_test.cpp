@@ -28,7 +28,6 @@ TEST_CASE("the driver's numbers are those of its header", "[ublk]") {
     CHECK(ublk::start_dev == 0xc0207506);
     CHECK(ublk::get_features == 0x80207513);
     CHECK(ublk::del_dev_async == 0x80207514);
-    CHECK(ublk::try_stop_dev == 0xc0207517);
     CHECK(ublk::fetch_req == 0xc0107520);
     CHECK(ublk::commit_and_fetch_req == 0xc0107521);
     CHECK(ublk::data_offset(0) == 0x80000000);

@@ -79,6 +79,14 @@ TEST_CASE("an entry of another's device has no cookie") {
     CHECK(block::parse_udev_entry("").links.empty());
 }
 
+TEST_CASE("the file of a device is known by its cookie") {
+    const std::string text = file_text({{"ID_MODEL", "ISCSI_COOKIE=0000000000000001"}});
+    CHECK(block::is_udev_file_of(text, 0xabc));
+    CHECK_FALSE(block::is_udev_file_of(text, 1));
+    CHECK_FALSE(block::is_udev_file_of("", 0));
+    CHECK_FALSE(block::is_udev_file_of("ISCSI_COOKIE=0000000000000abcd\n", 0xabc));
+}
+
 TEST_CASE("a device that is not there has no links, and is gone") {
     CHECK(block::links_of("ublkb98765", "x").empty());
     CHECK(block::UdevTrace("ublkb98765").is_gone());

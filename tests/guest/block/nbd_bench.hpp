@@ -35,6 +35,19 @@ inline std::size_t nbd_count(const std::string& attribute) {
     return count;
 }
 
+/// How long the kernel lets a request of an nbd device take, in its ticks; 0 = for ever.
+inline std::string request_limit(const std::string& name) {
+    CHECK(shell("mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug") == 0);
+    std::ifstream file("/sys/kernel/debug/nbd/" + name + "/timeout");
+    std::string line;
+    std::getline(file, line);
+    return line;
+}
+
+inline std::uint32_t index_of(const std::string& name) {
+    return static_cast<std::uint32_t>(std::stoul(name.substr(3)));
+}
+
 /// Lines of the kernel's log with `text` in them.
 inline std::size_t kernel_lines(const std::string& text) {
     FILE* log = ::popen(("dmesg | grep -c -- '" + text + "'").c_str(), "r");
@@ -266,7 +279,7 @@ public:
         ::close(ends[0]);
         name = std::string(text, n > 0 ? static_cast<std::size_t>(n) : 0);
         if (name.starts_with("nbd")) {
-            disk.device = static_cast<std::uint32_t>(std::stoul(name.substr(3)));
+            disk.device = index_of(name);
         }
     }
     ~NbdDaemon() { kill(); }

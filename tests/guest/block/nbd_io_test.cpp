@@ -3,6 +3,7 @@
 
 #include "block/nbd_netlink.hpp"
 #include "block/nbd_probe.hpp"
+#include "block/sysfs.hpp"
 #include "support/serve_as_device_helper.hpp"
 
 #include <cerrno>
@@ -159,7 +160,7 @@ TEST_CASE("nbd: errors of the handler fail the I/O", "[nbd]") {
     CHECK(::pread(file.fd, data.data(), 4096, 8192) == 4096);
 }
 
-TEST_CASE("nbd: a device grows and shrinks while it is used", "[nbd]") {
+TEST_CASE("nbd: a device grows and shrinks while it is used", "[nbd][nbd-resize]") {
     auto request = test::disk_request(disk_bytes);
     NbdDisk disk(request);
     Load load(disk.path());
@@ -170,10 +171,23 @@ TEST_CASE("nbd: a device grows and shrinks while it is used", "[nbd]") {
         disk.server.run([&] { disk.server.queue->resize(request.attributes); });
         REQUIRE(test::run_task(*disk.loop, disk.device->resize(request.attributes)));
         CHECK(size_of(disk.path()) == bytes);
+        CHECK(block::kernel_size_bytes(disk.name()) == bytes);
         ::usleep(50'000);
     }
     CHECK_FALSE(load.done());
     CHECK(load.finish());
+    CHECK(test::request_limit(disk.name()) == "0");
+}
+
+TEST_CASE("udev's file of a device that is nobody's any more is removed, and no other", "[nbd]") {
+    const std::string folder = "/run/iscsid/udev/";
+    REQUIRE(block::write_udev_properties("nbd98", 0xabc, {{"ID_SERIAL", "a"}}));
+    REQUIRE(block::write_udev_properties("ublkb97", 0xabd, {{"ID_SERIAL", "b"}}));
+    block::forget_udev_properties_of(0xabc);
+    CHECK_FALSE(std::filesystem::exists(folder + "nbd98"));
+    CHECK(std::filesystem::exists(folder + "ublkb97"));
+    block::forget_udev_properties_of(0xabd);
+    CHECK(std::filesystem::is_empty(folder));
 }
 
 TEST_CASE("nbd: removing a device ends it for its users, whatever is in progress", "[nbd]") {
@@ -267,6 +281,23 @@ TEST_CASE("nbd: devices that start at the same time get a number each", "[nbd]")
 }
 
 // For a guest in which udev runs, with our rules.
+TEST_CASE("nbd: a device that is taken back does not wait for udev", "[.][nbd-udev]") {
+    REQUIRE(block::udev_is_running());
+    test::SharedDisk shared(disk_bytes);
+    const auto request = test::disk_request(disk_bytes);
+    auto daemon = std::make_unique<test::NbdDaemon>(shared, request, false);
+    const std::string name = daemon->name;
+    REQUIRE(name.starts_with("nbd"));
+    daemon.reset();
+    // As if udev were still at work on it, reading through the path that is down as yet.
+    REQUIRE(std::filesystem::remove("/run/udev/data/b" + test::sysfs(name, "dev")));
+    const auto begun = ring::monotonic_now();
+    daemon = std::make_unique<test::NbdDaemon>(shared, request, true);
+    CHECK(daemon->name == name);
+    CHECK(ring::monotonic_now() - begun < std::chrono::seconds(10));
+    block::forget_udev_properties(name);
+}
+
 TEST_CASE("nbd: the links are there when the device has started, and gone when it was removed",
           "[.][nbd-udev]") {
     REQUIRE(block::udev_is_running());

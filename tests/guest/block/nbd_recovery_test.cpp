@@ -2,6 +2,7 @@
 // target is slow, and when somebody else disconnects it.
 #include "nbd_bench.hpp"
 
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 using namespace iscsi;
@@ -146,6 +147,48 @@ TEST_CASE("nbd: a socket that dies under load is replaced, and no I/O fails or i
     CHECK_FALSE(disk.nbd().is_lost());
 }
 
+TEST_CASE("nbd: a socket is replaced as soon as that can be done, however often it could not",
+          "[nbd-recovery]") {
+    NbdDisk disk(test::disk_request(disk_bytes));
+    set_io_timeout(disk.name(), short_timeout);
+    REQUIRE(test::shell(writes(disk.name(), 1)) == 0);
+    rlimit files{};
+    REQUIRE(::getrlimit(RLIMIT_NOFILE, &files) == 0);
+    rlimit few = files;
+    few.rlim_cur = 3;
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
+    const bool broken = disk.server.run(break_link);
+    const auto until = ring::monotonic_now() + 3s;
+    disk.turn_until([&] { return ring::monotonic_now() > until; });
+    const bool mended = disk.server.run(break_link);
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &files) == 0);
+    REQUIRE(broken);
+    CHECK_FALSE(disk.nbd().is_lost());
+    CHECK_FALSE(mended);
+    Beside fio(writes(disk.name(), 8));
+    REQUIRE(disk.turn_until([&] { return fio.done(); }));
+    CHECK(fio.status() == 0);
+}
+
+TEST_CASE("nbd: a socket that cannot be replaced does not keep a device from being removed",
+          "[nbd-recovery]") {
+    NbdDisk disk(test::disk_request(disk_bytes));
+    REQUIRE(test::shell(writes(disk.name(), 1)) == 0);
+    rlimit files{};
+    REQUIRE(::getrlimit(RLIMIT_NOFILE, &files) == 0);
+    rlimit few = files;
+    few.rlim_cur = 3;
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
+    const bool broken = disk.server.run(break_link);
+    const auto until = ring::monotonic_now() + 500ms;
+    disk.turn_until([&] { return ring::monotonic_now() > until; });
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &files) == 0);
+    REQUIRE(broken);
+    const std::string name = disk.name();
+    disk.remove();
+    CHECK(test::eventually([&] { return test::sysfs(name, "size").empty(); }));
+}
+
 TEST_CASE("nbd: a write that the handler still has when its socket dies cannot land behind a newer one",
           "[nbd-recovery]") {
     std::unique_ptr<Beside> fio; // ends after the device, whatever fails
@@ -172,7 +215,7 @@ TEST_CASE("nbd: a device that somebody else disconnects is reported lost", "[nbd
     disk.nbd().set_on_lost([&why](const base::Error& error) { why = error.message(); });
     auto netlink = block::NbdNetlink::open();
     REQUIRE(netlink);
-    REQUIRE(netlink->disconnect(static_cast<std::uint32_t>(std::stoul(disk.name().substr(3)))));
+    REQUIRE(netlink->disconnect(test::index_of(disk.name())));
     REQUIRE(disk.turn_until([&] { return disk.nbd().is_lost(); }));
     CHECK(why.find(disk.name()) != std::string::npos);
 }

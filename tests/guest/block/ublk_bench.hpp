@@ -2,6 +2,7 @@
 // own, with control on the test's thread; and the plain users of a block device.
 #pragma once
 
+#include "block/device_helper.hpp"
 #include "block/ublk_control.hpp"
 #include "block/ublk_device.hpp"
 #include "block/udev.hpp"
@@ -25,6 +26,7 @@
 #include <string>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <vector>
 
 namespace iscsi::test {
 
@@ -282,6 +284,21 @@ bool eventually(Condition condition) {
         ::usleep(10'000);
     }
     return false;
+}
+
+/// The device helpers of this process that live.
+inline std::vector<pid_t> device_helpers() {
+    std::vector<pid_t> out;
+    std::ifstream children(fmt::format("/proc/self/task/{}/children", ::getpid()));
+    for (pid_t pid = 0; children >> pid;) {
+        std::string line;
+        std::ifstream file(fmt::format("/proc/{}/cmdline", pid));
+        std::getline(file, line);
+        if (line.find(block::device_helper_word) != std::string::npos) {
+            out.push_back(pid);
+        }
+    }
+    return out;
 }
 
 inline std::size_t ublk_devices() {

@@ -220,6 +220,24 @@ private:
     base::MutableBytes bytes_;
 };
 
+/// The descriptor of `path` that this process has is one of memory from here on: ublk's commands are refused
+/// on it.
+void put_memory_in_place_of(const std::string& path) {
+    const int memory = ::memfd_create("tags", MFD_CLOEXEC);
+    REQUIRE(memory >= 0);
+    REQUIRE(::ftruncate(memory, 1 << 20) == 0);
+    int replaced = 0;
+    for (int fd = 3; fd < 256; ++fd) {
+        std::error_code none;
+        if (std::filesystem::read_symlink(fmt::format("/proc/self/fd/{}", fd), none) == path) {
+            REQUIRE(::dup2(memory, fd) == fd);
+            ++replaced;
+        }
+    }
+    CHECK(replaced == 1);
+    ::close(memory);
+}
+
 /// Takes the device back in this process and removes it.
 void take_back_and_remove(const block::KernelDeviceRequest& request, base::MutableBytes data) {
     test::UblkBench bench;
@@ -268,6 +286,31 @@ TEST_CASE("servers are killed twenty times under a verifying load, and it sees n
     REQUIRE(::waitpid(load, &status, 0) == load);
     CHECK(status == 0);
     server->kill();
+    take_back_and_remove(request, data.bytes());
+}
+
+TEST_CASE("a kernel that refuses the tags of a device that is taken back is no reason to die",
+          "[ublk][crash]") {
+    const block::KernelDeviceRequest request = test::disk_request(disk_bytes);
+    SharedBytes data(disk_bytes);
+    ServerProcess first(request, data.bytes(), false);
+    const std::string name = first.hear();
+    REQUIRE(name.starts_with("ublkb"));
+    test::settle(name, request.depth);
+    first.kill();
+    {
+        test::UblkBench bench;
+        auto taken = bench.run(block::UblkDevice::take_back(*bench.control, request));
+        REQUIRE(taken);
+        put_memory_in_place_of("/dev/ublkc" + name.substr(5));
+        test::MemoryBlock memory(disk_bytes);
+        test::UblkServer server(std::size_t{4} << 20);
+        server.serve(**taken, memory);
+        auto started = bench.run((*taken)->start());
+        REQUIRE_FALSE(started);
+        CHECK(started.error().detail.find("FETCH_REQ") != std::string::npos);
+        server.close();
+    }
     take_back_and_remove(request, data.bytes());
 }
 

@@ -69,6 +69,20 @@ umount "$scratch/mnt"
 dmsetup remove vg-upper && dmsetup remove vg-lower
 says "" guest-udev users "$disk"
 
+# A loop device on a partition, another on that, and a file system on top.
+inner=$(losetup -f --show "${loop}p2") && outer=$(losetup -f --show "$inner") || bad "no loop devices"
+says "${loop}p2 is held by ${inner#/dev/}
+$inner is held by ${outer#/dev/}" guest-udev users "$disk"
+says "" guest-udev users "${disk}p1"
+mkfs.ext4 -q -F "$outer" && mount "$outer" "$scratch/mnt"
+says "${loop}p2 is held by ${inner#/dev/}
+$inner is held by ${outer#/dev/}
+$outer is mounted on $scratch/mnt" guest-udev users "$disk"
+umount "$scratch/mnt"
+losetup -d "$outer" && losetup -d "$inner"
+until_true guest-udev claim "$loop" exclusive
+says "" guest-udev users "$disk"
+
 # Somebody who just has it open is nobody's user, but can be named.
 sleep 1000 3<"${loop}p2" &
 opener=$!

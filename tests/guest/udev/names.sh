@@ -21,8 +21,9 @@ start() { # verb: sets name and server; the first two words of what it says are 
   [[ $word == serving ]] || { bad "not serving: $word $name" && finish; }
 }
 
-# A device like ours, but somebody else's.
+# A device like ours, but somebody else's; the file is of one of ours that had that name.
 if [[ $kind == nbd ]]; then
+  guest-udev write nbd7 c0ffed ID_PATH="$path" ID_SERIAL="$id" || bad "not written"
   qemu-nbd -f raw -c /dev/nbd7 "$scratch/image" &
   until_true test -e /sys/block/nbd7/pid
   udevadm settle
