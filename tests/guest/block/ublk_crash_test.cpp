@@ -242,6 +242,10 @@ void put_memory_in_place_of(const std::string& path) {
 void take_back_and_remove(const block::KernelDeviceRequest& request, base::MutableBytes data) {
     test::UblkBench bench;
     auto taken = bench.run(block::UblkDevice::take_back(*bench.control, request));
+    for (int more = 20; more > 0 && !taken && taken.error().code == base::Errc::busy; --more) {
+        ::usleep(100'000); // the server before may not have let go of it
+        taken = bench.run(block::UblkDevice::take_back(*bench.control, request));
+    }
     INFO((taken ? "" : taken.error().detail));
     REQUIRE(taken);
     test::MemoryBlock memory(data.size());
