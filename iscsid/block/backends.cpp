@@ -34,14 +34,17 @@ std::string_view text(Backend backend) {
 
 Backends::Backends(ring::Loop& loop, Config config) : loop_(loop), config_(std::move(config)) {}
 
-ring::Task<std::vector<std::string>> Backends::choose() {
+ring::Task<std::vector<std::string>> Backends::choose(std::optional<Backend> in_use) {
     std::vector<std::string> said;
     for (Backend backend : all_backends) {
         const bool any = config_.wanted == "auto";
         if (chosen_ || (!any && config_.wanted != text(backend))) {
             continue;
         }
-        auto tested = co_await test(backend);
+        base::Result<std::string> tested = std::string("devices of the iscsid before are served with it");
+        if (backend != in_use || (backend == Backend::ublk && !open_control())) {
+            tested = co_await test(backend);
+        }
         if (tested) {
             chosen_ = backend;
             said.push_back(fmt::format("block devices are made with {}: {}", text(backend), *tested));

@@ -31,8 +31,9 @@ public:
     Backends(ring::Loop& loop, Config config);
 
     /// Finds out what works and chooses: the one asked for, or the first of ublk, nbd and socket that passes
-    /// its self-test. Says in words what was found, a line each.
-    ring::Task<std::vector<std::string>> choose();
+    /// its self-test. `in_use`: there are devices of the daemon before, so it works. Says in words what was
+    /// found, a line each.
+    ring::Task<std::vector<std::string>> choose(std::optional<Backend> in_use);
 
     /// What create() makes; none when the one that was asked for does not work here.
     std::optional<Backend> chosen() const { return chosen_; }

@@ -54,6 +54,7 @@ public:
     //   release                           closes it
     //   compare PATH BYTE                 reads a block past the page cache; -EILSEQ unless all of it is BYTE
     //   start-ublk NUMBER PID             START_DEV for the process PID, -EINTR when tags are missing
+    //   stop-ublk NUMBER                  STOP_DEV
     //   recover-ublk NUMBER               START_USER_RECOVERY
     //   resize-nbd INDEX BACKEND DEAD_SECONDS BYTES
     //                                     -EBUSY when requests in progress do not end

@@ -116,6 +116,14 @@ std::optional<NbdDeviceMark> nbd_device(const Words& words) {
     return NbdDeviceMark{*index, std::string(words[2]), std::chrono::seconds(*dead_seconds)};
 }
 
+Outcome stop_ublk(const Words& words) {
+    const auto device = number(words[1]);
+    if (!device) {
+        return {EINVAL, {}};
+    }
+    return with_ublk([&](UblkControl& control) { return control.stop_device(*device); });
+}
+
 Outcome resize_nbd(const Words& words) {
     const auto device = nbd_device(words);
     const auto bytes = base::parse_decimal(words[4]);
@@ -204,6 +212,9 @@ Outcome answer(Claim& claim, std::string_view request) {
     }
     if (verb == "start-ublk" && words.size() == 3) {
         return start_ublk(words);
+    }
+    if (verb == "stop-ublk" && words.size() == 2) {
+        return stop_ublk(words);
     }
     if (verb == "recover-ublk" && words.size() == 2) {
         return recover_ublk(words);

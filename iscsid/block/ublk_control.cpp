@@ -110,6 +110,12 @@ ring::Task<int> UblkControl::start_user_recovery(std::uint32_t dev_id) {
     return run(ublk::start_user_recovery, about(dev_id), {});
 }
 
+ring::Task<int> UblkControl::stop_device_aside(std::uint32_t dev_id, base::Deadline deadline) {
+    std::string request = fmt::format("stop-ublk {}", dev_id);
+    const auto answer = co_await ask_device_helper(loop_, std::move(request), deadline);
+    co_return answer.result;
+}
+
 ring::Task<int> UblkControl::start_user_recovery_aside(std::uint32_t dev_id) {
     std::unique_ptr<DeviceHelper>& helper = recoverers_[dev_id];
     if (helper == nullptr) {

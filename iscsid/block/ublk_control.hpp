@@ -45,6 +45,9 @@ public:
     /// Takes /dev/ublkbN away, whoever uses it. The queue ends what it has in progress meanwhile; then the
     /// commands of all its tags end with -ENODEV.
     ring::Task<int> stop_device(std::uint32_t dev_id);
+    /// The same from a helper: it waits for I/O of the device, or for its lock, and a daemon that dies
+    /// meanwhile must not wait with it. -ETIME after `deadline`; -EPIPE: there is no helper to be had.
+    ring::Task<int> stop_device_aside(std::uint32_t dev_id, base::Deadline deadline);
     /// Deletes a device and waits until nobody has it open, /dev/ublkcN included.
     ring::Task<int> delete_device(std::uint32_t dev_id);
     /// Deletes a device; its number is free when nobody has it open.

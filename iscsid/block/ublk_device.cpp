@@ -366,7 +366,7 @@ ring::Task<bool> UblkDevice::quiesce() {
 }
 
 ring::Task<base::Result<void>> UblkDevice::end() {
-    const int result = co_await control_.stop_device(info_.dev_id);
+    const int result = co_await control_.stop_device_aside(info_.dev_id, base::Deadline());
     if (result < 0 && result != -ENODEV) {
         co_return base::fail(failure("STOP_DEV", result));
     }

@@ -6,6 +6,7 @@
 #include "block/ublk_rules.hpp"
 
 #include <array>
+#include <chrono>
 #include <csignal>
 #include <cstring>
 #include <fmt/format.h>
@@ -15,6 +16,7 @@ namespace {
 
 /// "iscsiTST": so that a later test can tell what an earlier one has left behind.
 constexpr std::uint64_t test_cookie = 0x6973637369545354;
+constexpr auto sweep_time_max = std::chrono::seconds(2);
 
 /// What a daemon that died during its test has left.
 ring::Task<void> sweep(UblkControl& control) {
@@ -27,8 +29,12 @@ ring::Task<void> sweep(UblkControl& control) {
     if (in_test) {
         co_return;
     }
-    co_await control.stop_device(left.dev_id);
-    co_await control.delete_device_async(left.dev_id);
+    // Linux 6.12 can hold its lock for ever.
+    const base::Deadline deadline = ring::monotonic_now() + sweep_time_max;
+    const int stopped = co_await control.stop_device_aside(left.dev_id, deadline);
+    if (stopped == 0) {
+        co_await control.delete_device_async(left.dev_id);
+    }
 }
 
 ring::Task<base::Result<void>> use(UblkControl& control, UblkDevice& device) {

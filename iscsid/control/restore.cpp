@@ -36,11 +36,15 @@ ring::Task<void> Daemon::begin() {
     for (std::uint32_t sid : state_.sids()) {
         registry_.reserve(sid);
     }
+    std::optional<block::Backend> in_use;
     for (SessionState& state : states) {
+        if (!state.units.empty()) {
+            in_use = state.units.front().backend;
+        }
         co_await restore(std::move(state));
     }
     // While those log in: their users wait.
-    std::vector<std::string> said = co_await backends_->choose();
+    std::vector<std::string> said = co_await backends_->choose(in_use);
     for (const std::string& line : said) {
         log::info("{}", line);
     }

@@ -90,6 +90,11 @@ def stacks(pid):
     return out
 
 
+def writes_in_progress(name):
+    with open(f"/sys/block/{name}/inflight", encoding="ascii") as file:
+        return int(file.read().split()[1])
+
+
 def killed_while_a_logout_flushes():
     with Deadlock() as guest:
         lun = Lun(guest.disk("a", 48 * MIB))
@@ -166,7 +171,7 @@ def killed_while_a_size_changes():
         guest.grow(" delay", f" 0 {guest.loop} 0 3000")
         load = guest.fio_verify(device, seconds=600, size="16m", depth=8)
         load.process.expected_end = True
-        time.sleep(2)
+        wait_until(lambda: writes_in_progress(name) == 8, 60, "fio to write")
         rescan = guest.in_background("-m", "session", "-R")
         guest.helper_waits("nbd_genl_reconfigure")
         guest.kill_at_once()

@@ -61,7 +61,7 @@ ring::Task<Made> make(block::Backends& backends, const Words& words, std::size_t
         Made taken = co_await backends.take_back(backend, std::move(request));
         co_return taken;
     }
-    auto said = co_await backends.choose();
+    auto said = co_await backends.choose(std::nullopt);
     block::DeviceIdentity identity;
     Made made = co_await backends.create(identity, std::move(request));
     co_return made;
