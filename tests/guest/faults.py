@@ -52,6 +52,10 @@ class Faults(Guest):
     def lun(self, number, portal="127.0.0.1:3260"):
         return self.device(TARGET, number, portal)
 
+    def shows_its_waits(self, process):
+        print("the daemon takes long to end:", flush=True)
+        show_waits(process.pid)
+
     def _end_daemon(self, number):
         try:
             super()._end_daemon(number)

@@ -19,6 +19,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -33,6 +34,7 @@ from targets import Chap, Lun, chap_settings  # noqa: E402,F401  pylint: disable
 KERNEL = os.environ.get("ISCSI_GUEST_KERNEL", "")
 BLOCK = os.environ.get("ISCSI_GUEST_BLOCK", "auto")  # iscsid.block of the daemons here
 SOCKET = "/run/iscsid/control.sock"
+DEATH_USUAL, DEATH_MAX = 5, 60  # seconds, of a daemon that was told to end or killed
 # What the kernel says when I/O that somebody relied on is lost.
 LOST_IO = re.compile(r"I/O error|lost (async|sync) page write|critical (target|space|medium|nexus) error|"
                      r"EXT4-fs (error|warning)|JBD2: (Error|I/O)|Aborting journal|XFS .*(error|[Cc]orrupt|[Ss]hut)")
@@ -83,6 +85,9 @@ class Guest(Lab):
 
     start_daemon = iscsid
 
+    def shows_its_waits(self, process):
+        """For a person to see where a daemon stands that does not end soon."""
+
     def kill_daemon(self):
         """SIGKILL, as a crash would do it."""
         self._end_daemon(signal.SIGKILL)
@@ -96,7 +101,11 @@ class Guest(Lab):
         process = self.daemon
         check(process.poll() is None, f"iscsid had ended by itself with {process.returncode}")
         process.send_signal(number)
-        process.wait(30 * PATIENCE)
+        try:
+            process.wait(DEATH_USUAL * PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.shows_its_waits(process)
+            process.wait(DEATH_MAX * PATIENCE)
         self.processes = [(n, p) for n, p in self.processes if p is not process]
 
     def logged_in(self, number):
