@@ -27,9 +27,12 @@ constexpr std::uint32_t test_index = 4000;
 /// What daemons that died during their test have left. Blocks.
 void sweep() {
     for (const std::uint64_t cookie : NbdBinding::cookies_of_all()) {
+        if ((cookie & cookie_mask) != test_cookie) {
+            continue;
+        }
         const auto server = static_cast<pid_t>(cookie & ~cookie_mask);
         const bool in_test = server != ::getpid() && (::kill(server, 0) == 0 || errno != ESRCH);
-        if ((cookie & cookie_mask) != test_cookie || in_test) {
+        if (in_test) {
             continue;
         }
         const KernelDeviceRequest request = self_test_request(cookie);

@@ -162,13 +162,14 @@ base::Result<void> write_udev_properties(std::string_view name, std::uint64_t co
     ::mkdir(properties_dir, 0755);
     // udev imports by the device's name, which never begins with a dot.
     const std::string unfinished = fmt::format("{}/.{}", properties_dir, name);
-    if (auto written = write_whole(unfinished, *text); !written) {
-        return written;
+    auto written = write_whole(unfinished, *text);
+    if (written && ::rename(unfinished.c_str(), properties_path(name).c_str()) != 0) {
+        written = fail(Errc::internal, fmt::format("{}: {}", properties_path(name), std::strerror(errno)));
     }
-    if (::rename(unfinished.c_str(), properties_path(name).c_str()) != 0) {
-        return fail(Errc::internal, fmt::format("{}: {}", properties_path(name), std::strerror(errno)));
+    if (!written) {
+        ::unlink(unfinished.c_str());
     }
-    return {};
+    return written;
 }
 
 void forget_udev_properties(std::string_view name) {

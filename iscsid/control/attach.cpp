@@ -59,6 +59,7 @@ base::Result<void> make_on_shard(ManagedSession& session, ServedLun& served, con
         return base::fail(std::move(queue.error()));
     }
     served.queue = std::move(*queue);
+    served.queue->resize(shard::block_attributes(facts)); // the device was made from what was known before
     served.lun->attach(*served.queue);
     return {};
 }
@@ -247,6 +248,7 @@ ring::Task<void> Daemon::attach(ManagedSession& session, std::shared_ptr<ServedL
               unit.product, scsi::identity(unit), unit.blocks.value(), unit.block_bytes,
               unit.read_only ? "read only" : "writable", served->device->path());
     std::erase(session.attaching, served);
+    compare_size(*served);
     session.luns.push_back(std::move(served));
 }
 
@@ -293,9 +295,7 @@ ring::Task<void> Daemon::detach(ManagedSession& session, ServedLun& served) {
     if (!removed && served.cookie != 0) {
         session.orphans.push_back(unit_state(served));
         save(session);
-        if (session.state == ManagedSession::State::ending) {
-            session.keep_state = true; // the next daemon finishes what this one could not
-        } else {
+        if (session.state != ManagedSession::State::ending) {
             recoveries_.spawn(adopt_orphans(session));
         }
     }

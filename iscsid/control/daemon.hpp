@@ -146,7 +146,6 @@ private:
     ring::Task<void> bring_back(ManagedSession& session, std::vector<UnitState> units);
     ring::Task<void> take_back(ManagedSession& session, UnitState unit);
     ring::Task<void> hand_over(ManagedSession& session);
-    ring::Task<void> finish_logout(ManagedSession& session);
     ring::Task<void> adopt_orphans(ManagedSession& session);
     ring::Task<base::Result<void>> find_device(ManagedSession& session, ServedLun& served);
 

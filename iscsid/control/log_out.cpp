@@ -130,6 +130,7 @@ ring::Task<void> Daemon::flush_caches(ManagedSession& session) {
 ring::Task<void> Daemon::destroy_session(ManagedSession& session) {
     session.state = State::ending;
     co_await retire(session);
+    co_await session.until_unused();
     co_await detach_all(session);
     session.luns.clear();
     std::unique_ptr<shard::Nexus> nexus = std::move(session.nexus);
@@ -144,7 +145,10 @@ ring::Task<void> Daemon::destroy_session(ManagedSession& session) {
     co_await destroy_call;
     // Notices of the nexus were posted before that answer, so they have been delivered.
     log::info("session {}: ended", session.sid);
-    if (!session.keep_state) {
+    if (!session.keep_state && !session.orphans.empty()) {
+        session.ended_before = true; // the next daemon finishes what this one could not
+        save(session);
+    } else if (!session.keep_state) {
         forget(session.sid);
     }
     registry_.remove(session.sid);

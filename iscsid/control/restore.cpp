@@ -117,7 +117,8 @@ ring::Task<void> Daemon::bring_back(ManagedSession& session, std::vector<UnitSta
     co_await taking.join();
     co_await adopt_orphans(session);
     if (session.ended_before && session.state != State::ending) {
-        recoveries_.spawn(finish_logout(session));
+        // The daemon before died in a logout that nobody could refuse any more: nobody uses the devices.
+        recoveries_.spawn(destroy_session(session));
     }
 }
 
@@ -154,16 +155,9 @@ ring::Task<void> Daemon::hand_over(ManagedSession& session) {
     }
 }
 
-/// The daemon before this one died in a logout that nobody could refuse any more: nobody uses the devices.
-ring::Task<void> Daemon::finish_logout(ManagedSession& session) {
-    session.state = State::ending;
-    co_await retire(session);
-    co_await session.until_unused();
-    co_await destroy_session(session);
-}
-
 /// Devices that could not be taken back are tried again, one after the other.
 ring::Task<void> Daemon::adopt_orphans(ManagedSession& session) {
+    ManagedSession::Use use(session);
     base::Duration pause = adopt_pause_first;
     while (!session.orphans.empty() && session.state != State::ending) {
         const base::TimePoint next = loop_->now() + pause;
@@ -191,9 +185,10 @@ ring::Task<void> Daemon::take_back(ManagedSession& session, UnitState unit) {
     const std::string lun = scsi::describe_lun(served->facts.lun);
     auto taken = co_await find_device(session, *served);
     if (taken) {
-        // Whatever the unit is now, the device needs somebody who answers.
+        // Whatever the unit is now, the device needs somebody who answers. A connection that was lost says
+        // nothing about it: the path is down then, and is not opened again without a comparison.
         auto same = co_await compare_again(session, *served);
-        if (!same) {
+        if (!same && same.error().code != base::Errc::transport) {
             log::error("session {}: {}", session.sid, same.error().message());
             co_await bar(session, *served);
         }

@@ -252,6 +252,7 @@ def service_restarted():
         guest.stop_daemon()
         guest.launch(program=program)
         guest.wait_log(" is back after ", 1)
+        guest.wait_log("devices of the iscsid before are served with it")  # and nothing was made to test it
         guest.goes_on(device)
         os.rename(newer, program)
         guest.stop_daemon()

@@ -2,6 +2,7 @@
 // target is slow, and when somebody else disconnects it.
 #include "nbd_bench.hpp"
 
+#include <optional>
 #include <sys/resource.h>
 #include <sys/socket.h>
 
@@ -46,6 +47,23 @@ bool break_link() {
     }
     return false;
 }
+
+/// While it lives this process can open nothing, so that no socket can be replaced.
+class NoNewFiles {
+public:
+    NoNewFiles() {
+        REQUIRE(::getrlimit(RLIMIT_NOFILE, &usual_) == 0);
+        rlimit few = usual_;
+        few.rlim_cur = 3;
+        REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
+    }
+    NoNewFiles(const NoNewFiles&) = delete;
+    NoNewFiles& operator=(const NoNewFiles&) = delete;
+    ~NoNewFiles() { ::setrlimit(RLIMIT_NOFILE, &usual_); }
+
+private:
+    rlimit usual_{};
+};
 
 } // namespace
 
@@ -152,16 +170,12 @@ TEST_CASE("nbd: a socket is replaced as soon as that can be done, however often 
     NbdDisk disk(test::disk_request(disk_bytes));
     set_io_timeout(disk.name(), short_timeout);
     REQUIRE(test::shell(writes(disk.name(), 1)) == 0);
-    rlimit files{};
-    REQUIRE(::getrlimit(RLIMIT_NOFILE, &files) == 0);
-    rlimit few = files;
-    few.rlim_cur = 3;
-    REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
+    std::optional<NoNewFiles> no_new_files(std::in_place);
     const bool broken = disk.server.run(break_link);
     const auto until = ring::monotonic_now() + 3s;
     disk.turn_until([&] { return ring::monotonic_now() > until; });
     const bool mended = disk.server.run(break_link);
-    REQUIRE(::setrlimit(RLIMIT_NOFILE, &files) == 0);
+    no_new_files.reset();
     REQUIRE(broken);
     CHECK_FALSE(disk.nbd().is_lost());
     CHECK_FALSE(mended);
@@ -174,15 +188,11 @@ TEST_CASE("nbd: a socket that cannot be replaced does not keep a device from bei
           "[nbd-recovery]") {
     NbdDisk disk(test::disk_request(disk_bytes));
     REQUIRE(test::shell(writes(disk.name(), 1)) == 0);
-    rlimit files{};
-    REQUIRE(::getrlimit(RLIMIT_NOFILE, &files) == 0);
-    rlimit few = files;
-    few.rlim_cur = 3;
-    REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
+    std::optional<NoNewFiles> no_new_files(std::in_place);
     const bool broken = disk.server.run(break_link);
     const auto until = ring::monotonic_now() + 500ms;
     disk.turn_until([&] { return ring::monotonic_now() > until; });
-    REQUIRE(::setrlimit(RLIMIT_NOFILE, &files) == 0);
+    no_new_files.reset();
     REQUIRE(broken);
     const std::string name = disk.name();
     disk.remove();
