@@ -169,7 +169,8 @@ def killed_while_a_size_changes():
         device = guest.device(A, 0, lio.portal)
         name = os.path.basename(device)
         guest.grow(" delay", f" 0 {guest.loop} 0 3000")
-        load = guest.fio_verify(device, seconds=600, size="16m", depth=8)
+        # Nothing is read back before it fails: what is read is not slow, and the kernel would hold requests up for a moment.
+        load = guest.fio_verify(device, seconds=600, size="16m", depth=8, backlog=4096)
         load.process.expected_end = True
         wait_until(lambda: writes_in_progress(name) == 8, 60, "fio to write")
         rescan = guest.in_background("-m", "session", "-R")
