@@ -94,6 +94,19 @@ def crash():
         assert "sysrq triggered crash" in err, "the kernel's last messages are not shown"
 
 
+def emulator():
+    """A crash that is the emulator's is tried again, once."""
+    crash_of_it = "echo '<0>Oops: int3: 0000 [#1] PREEMPT SMP' >/dev/kmsg; echo c >/proc/sysrq-trigger; sleep 30"
+    with Scratch() as scratch:
+        out = os.path.join(scratch.path, "out")
+        os.mkdir(out)
+        script = f"test -e {out}/first && exit 3; touch {out}/first; sync; {crash_of_it}"
+        status, _, err = scratch.run("-o", out, script)
+        assert status == 3 and "once more" in err, f"exit status {status}"
+        status, _, err = scratch.run(crash_of_it)
+        assert status == 125 and err.count("once more") == 1, f"exit status {status}"
+
+
 def complaint():
     """Whatever the command said: what the kernel says counts."""
     warning = ("------------[ cut here ]------------", "WARNING: CPU: 0 PID: 1 at {0}.c:1 {0}_x+0x1/0x2 [{0}]",
@@ -150,7 +163,7 @@ def cannot_start():
 
 
 def test(names):
-    known = [passes_on, crash, complaint, too_long, interrupted, cannot_start]
+    known = [passes_on, crash, emulator, complaint, too_long, interrupted, cannot_start]
     for function in known:
         if not names or function.__name__ in names:
             print(f"== {function.__name__}", flush=True)
