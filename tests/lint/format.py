@@ -21,10 +21,15 @@ def check():
 
 
 def self_test():
-    with tempfile.NamedTemporaryFile("w", suffix=".cpp", dir=os.path.join(tree.ROOT, "tests", "lint")) as file:
-        file.write("int  f( ){return 1 ;}\n")
-        file.flush()
-        return [] if complaints([file.name]) else ["a badly formatted file was accepted"]
+    # Not in the tree, which check() may be reading.
+    with tempfile.TemporaryDirectory() as folder:
+        os.symlink(os.path.join(tree.ROOT, ".clang-format"), os.path.join(folder, ".clang-format"))
+        wanted = {"good": "int f() {\n    return 1;\n}\n", "bad": "int  f( ){return 1 ;}\n"}
+        for name, text in wanted.items():
+            with open(os.path.join(folder, f"{name}.cpp"), "w", encoding="ascii") as file:
+                file.write(text)
+        bad = [] if complaints([f"{folder}/bad.cpp"]) else ["a badly formatted file was accepted"]
+        return bad + complaints([f"{folder}/good.cpp"])
 
 
 if __name__ == "__main__":
