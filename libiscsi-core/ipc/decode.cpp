@@ -74,7 +74,9 @@ base::Result<Tagged> decode_as(const char* kind, std::string_view line) {
     if (!message) {
         return base::fail(message.error());
     }
-    return Tagged{envelope->id, std::move(*message)};
+    // Named: GCC 12 takes the moves out of a temporary variant for uses of what is not initialized.
+    Tagged tagged{envelope->id, std::move(*message)};
+    return tagged;
 }
 
 /// The daemon reads a record's keys without asking whether they apply to it.

@@ -3,6 +3,7 @@
 #include "base/bytes.hpp"
 #include "base/limits.hpp"
 #include "base/text.hpp"
+#include "base/wiped.hpp"
 #include "ipc/nesting.hpp"
 
 #include <algorithm>
@@ -25,17 +26,21 @@ constexpr std::array<std::pair<records::RecordKind, std::string_view>, 5> record
     {records::RecordKind::daemon, "daemon"},
 }};
 
+/// The value may be a secret, of which nothing is to stay on the stack.
 Json value_json(const std::string& value) {
-    if (base::printable(value) == value) {
+    std::string shown = base::printable(value);
+    bool is_text = shown == value;
+    base::wipe(shown);
+    if (is_text) {
         return value;
     }
     return Json{{"hex", base::hex_binary(base::bytes_of(value))}};
 }
 
 /// The reverse of what value_json() makes of a value.
-std::optional<std::string> value_of(const Json& json) {
+std::optional<base::WipedText> value_of(const Json& json) {
     if (json.is_string()) {
-        return json.get<std::string>();
+        return base::WipedText(json.get_ref<const std::string&>());
     }
     auto hex = json.is_object() ? json.find("hex") : json.end();
     if (hex == json.end() || !hex->is_string()) {
@@ -46,7 +51,7 @@ std::optional<std::string> value_of(const Json& json) {
     if (!bytes) {
         return std::nullopt;
     }
-    return std::string(base::text_of(*bytes));
+    return base::WipedText(base::text_of(*bytes));
 }
 
 } // namespace
@@ -61,7 +66,7 @@ Json record_json(const records::Record& record) {
         }
     }
     for (const auto& [name, value] : record.unknown()) {
-        values[name] = value_json(value);
+        values[name] = value_json(value.text());
     }
     const auto* kind =
         std::ranges::find(record_kinds, record.kind(), &decltype(record_kinds)::value_type::first);
@@ -85,7 +90,7 @@ std::string read_record(const Json& json, records::Record& record) {
         if (!value) {
             return base::printable(name, 64) + " has no text";
         }
-        if (auto set = record.set(name, *value); !set) {
+        if (auto set = record.set(name, value->text()); !set) {
             return set.error().detail;
         }
     }

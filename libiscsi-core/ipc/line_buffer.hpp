@@ -1,6 +1,7 @@
 // Cuts the bytes of a stream socket into lines of bounded length. The caller appends what it received and
 // takes the lines out; a line longer than the bound makes every later call fail, because the stream cannot be
-// trusted any more. Owns its bytes; one thread.
+// trusted any more. Lines may carry secrets: what was taken out is not left in the buffer. Owns its bytes;
+// one thread.
 #pragma once
 
 #include "base/limits.hpp"

@@ -84,7 +84,7 @@ struct SessionTimeouts {
     friend bool operator==(const SessionTimeouts&, const SessionTimeouts&) = default;
 };
 
-/// CHAP names and secrets in use. Only ever sent to root.
+/// CHAP names and secrets in use. Only ever sent to root; others get them empty.
 struct ChapSnapshot {
     std::string username;
     std::string password;

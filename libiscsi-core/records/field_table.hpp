@@ -29,6 +29,7 @@ inline constexpr std::int64_t length_max = limits::data_segment_max;
 
 inline constexpr std::string_view auth_methods = "None|CHAP";
 inline constexpr std::string_view startups = "manual|automatic|onboot";
+inline constexpr std::string_view transports = "tcp|iser|bnx2i|cxgb3i|cxgb4i|be2iscsi|qla4xxx|qedi|ocs";
 inline constexpr std::string_view digests = "None|CRC32C|CRC32C,None|None,CRC32C";
 
 // clang-format off
@@ -58,7 +59,7 @@ inline constexpr Field rows[] = {
     {Key::iface_ipaddress, "iface.ipaddress", Type::text, node_and_iface, "", ""},
     {Key::iface_prefix_len, "iface.prefix_len", Type::number, node_and_iface, "0", "", 0, uint8_max},
     {Key::iface_hwaddress, "iface.hwaddress", Type::text, node_and_iface, "", ""},
-    {Key::iface_transport_name, "iface.transport_name", Type::text, node_and_iface, "tcp", ""},
+    {Key::iface_transport_name, "iface.transport_name", Type::text, node_and_iface, "tcp", "", 0, 0, transports},
     {Key::iface_initiatorname, "iface.initiatorname", Type::text, node_and_iface, "", "", 0, limits::name_bytes_max},
     {Key::iface_state, "iface.state", Type::text, node_and_iface, "", ""},
     {Key::iface_vlan_id, "iface.vlan_id", Type::number, node_and_iface, "0", "", 0, uint16_max},
@@ -195,6 +196,8 @@ inline constexpr Field rows[] = {
     {Key::daemon_ipc_auth_uid, "iscsid.ipc_auth_uid", Type::boolean, daemon, "Yes", ""},
     {Key::daemon_shards, "iscsid.shards", Type::number, daemon, "0", "", 0, 256},
     {Key::daemon_block, "iscsid.block", Type::choice, daemon, "auto", "", 0, 0, "auto|ublk|nbd|socket"},
+    {Key::daemon_rediscovery, "iscsid.rediscovery", Type::choice, daemon, "keep", "", 0, 0, "keep|overwrite"},
+    {Key::daemon_db_dir, "iscsid.db_dir", Type::text, daemon, "", ""},
 };
 // clang-format on
 

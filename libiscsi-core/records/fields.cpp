@@ -6,6 +6,7 @@
 #include "records/field_table.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <charconv>
 #include <fmt/format.h>
 #include <iterator>
@@ -42,65 +43,79 @@ std::string shown(const Field& row, std::string_view value) {
 }
 
 tl::unexpected<base::Error> unknown_format(const Field& row, std::string_view value) {
-    return base::fail(base::Errc::invalid, fmt::format("unknown value format '{}' for parameter name '{}'",
-                                                       shown(row, value), row.name));
+    return base::fail(base::Errc::invalid,
+                      fmt::format("unknown value format '{}' for parameter name '{}'; allowed is {}",
+                                  shown(row, value), row.name, allowed_text(row)));
 }
 
-base::Result<std::string> checked_text(const Field& row, std::string_view value) {
-    std::size_t longest =
-        row.high != 0 ? static_cast<std::size_t>(row.high) : base::limits::record_value_bytes_max;
-    if (value.size() > longest) {
-        return base::fail(base::Errc::invalid, fmt::format("{} is {} bytes long; at most {} are allowed",
-                                                           row.name, value.size(), longest));
-    }
-    if (std::ranges::any_of(value, breaks_line)) {
-        return base::fail(base::Errc::invalid, fmt::format("{} contains a control character", row.name));
-    }
-    if (base::trim(value) != value) {
-        return base::fail(
-            base::Errc::invalid,
-            fmt::format("{} begins or ends with a blank, which a record cannot hold", row.name));
-    }
-    return std::string(value == "<empty>" ? "" : value);
+std::size_t longest_text(const Field& row) {
+    return row.high != 0 ? static_cast<std::size_t>(row.high) : base::limits::record_value_bytes_max;
 }
 
-base::Result<std::string> checked_number(const Field& row, std::string_view value) {
+base::Result<base::WipedText> checked_text(const Field& row, std::string_view value) {
+    std::string why;
+    if (value.size() > longest_text(row)) {
+        why = fmt::format("it has {} bytes", value.size());
+    } else if (std::ranges::any_of(value, breaks_line)) {
+        why = "it contains a control character";
+    } else if (base::trim(value) != value) {
+        why = "it begins or ends with a blank";
+    }
+    if (!why.empty()) {
+        return base::fail(base::Errc::invalid,
+                          fmt::format("bad value '{}' for {}: {}; allowed is {}", shown(row, value), row.name,
+                                      why, allowed_text(row)));
+    }
+    return base::WipedText(value == "<empty>" ? "" : value);
+}
+
+base::Result<base::WipedText> checked_number(const Field& row, std::string_view value) {
     std::optional<std::int64_t> number = parse_number(value);
     if (!number) {
         return unknown_format(row, value);
     }
     if (row.has(or_zero) && *number == 0) {
-        return std::string("0");
+        return base::WipedText("0");
     }
-    if (*number < row.low || *number > row.high) {
-        return base::fail(base::Errc::invalid,
-                          fmt::format("{} = {} is out of range; {}{} to {} is allowed", row.name, *number,
-                                      row.has(or_zero) ? "0 or " : "", row.low, row.high));
+    bool in_range = *number >= row.low && *number <= row.high;
+    if (!in_range || (row.has(power_of_two) && (*number & (*number - 1)) != 0)) {
+        return base::fail(base::Errc::invalid, fmt::format("bad value '{}' for {}; allowed is {}", *number,
+                                                           row.name, allowed_text(row)));
     }
-    if (row.has(power_of_two) && (*number & (*number - 1)) != 0) {
-        return base::fail(base::Errc::invalid,
-                          fmt::format("{} = {} is not a power of two", row.name, *number));
-    }
-    return std::to_string(*number);
+    return base::WipedText(std::to_string(*number));
 }
 
 bool is_allowed(const Field& row, std::string_view item) {
     return std::ranges::count(base::split(row.allowed, '|'), item) != 0;
 }
 
-base::Result<std::string> checked_list(const Field& row, std::string_view value) {
+std::string nearest_number(const Field& row, std::int64_t number) {
+    number = std::clamp(number, row.low, row.high);
+    if (row.has(power_of_two)) {
+        number = static_cast<std::int64_t>(std::bit_floor(static_cast<std::uint64_t>(number)));
+    }
+    return std::to_string(number);
+}
+
+/// The items of a list that are known, each once.
+std::string known_items(const Field& row, std::string_view value) {
     std::vector<std::string_view> seen;
     std::string joined;
     for (std::string_view part : base::split(value, ',')) {
         std::string_view item = base::trim(part);
-        if (!is_allowed(row, item) || std::ranges::count(seen, item) != 0) {
-            return unknown_format(row, value);
+        if (is_allowed(row, item) && std::ranges::count(seen, item) == 0) {
+            seen.push_back(item);
+            joined += (joined.empty() ? "" : ",");
+            joined += item;
         }
-        seen.push_back(item);
-        joined += (joined.empty() ? "" : ",");
-        joined += item;
     }
     return joined;
+}
+
+base::Result<base::WipedText> checked_list(const Field& row, std::string_view value) {
+    std::string known = known_items(row, value);
+    bool all = std::ranges::count(known, ',') == std::ranges::count(value, ',') && !known.empty();
+    return all ? base::Result<base::WipedText>(known) : unknown_format(row, value);
 }
 
 } // namespace
@@ -151,7 +166,32 @@ std::optional<std::int64_t> parse_number(std::string_view text) {
     return value;
 }
 
-base::Result<std::string> checked_value(const Field& row, std::string_view value) {
+std::string allowed_text(const Field& row) {
+    switch (row.type) {
+    case Type::text:
+        if (!row.allowed.empty()) {
+            break;
+        }
+        return fmt::format("text of at most {} bytes, without blanks at its ends", longest_text(row));
+    case Type::number:
+        return fmt::format("{}a {} from {} to {}", row.has(or_zero) ? "0 or " : "",
+                           row.has(power_of_two) ? "power of two" : "number", row.low, row.high);
+    case Type::boolean:
+        return "Yes or No";
+    case Type::choice:
+    case Type::list:
+        break;
+    }
+    std::vector<std::string_view> words = base::split(row.allowed, '|');
+    std::string text = row.type == Type::list ? "a list without repetition of " : "";
+    for (std::size_t i = 0; i < words.size(); ++i) {
+        std::string_view between = i == 0 ? "" : i + 1 == words.size() ? " or " : ", ";
+        text += fmt::format("{}{}", between, words[i]);
+    }
+    return text;
+}
+
+base::Result<base::WipedText> checked_value(const Field& row, std::string_view value) {
     switch (row.type) {
     case Type::text:
         return checked_text(row, value);
@@ -161,17 +201,36 @@ base::Result<std::string> checked_value(const Field& row, std::string_view value
         if (value != "Yes" && value != "No") {
             return unknown_format(row, value);
         }
-        return std::string(value);
+        return base::WipedText(value);
     case Type::choice:
         if (!is_allowed(row, value)) {
             return unknown_format(row, value);
         }
-        return std::string(value);
+        return base::WipedText(value);
     case Type::list:
         return checked_list(row, value);
     }
     base::check(false, "a row has a type");
     return {};
+}
+
+base::Result<void> check_request(const Field& row, std::string_view value) {
+    if (row.type == Type::text && !row.allowed.empty() && !is_allowed(row, value)) {
+        return unknown_format(row, value);
+    }
+    return {};
+}
+
+std::optional<std::string> nearest_value(const Field& row, std::string_view value) {
+    if (row.has(read_only)) {
+        return std::nullopt;
+    }
+    if (row.type == Type::number) {
+        std::optional<std::int64_t> number = parse_number(value);
+        return number ? std::optional(nearest_number(row, *number)) : std::nullopt;
+    }
+    std::string known = row.type == Type::list ? known_items(row, value) : std::string();
+    return known.empty() ? std::nullopt : std::optional(std::move(known));
 }
 
 } // namespace iscsi::records

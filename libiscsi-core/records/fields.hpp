@@ -5,6 +5,7 @@
 #pragma once
 
 #include "base/result.hpp"
+#include "base/wiped.hpp"
 
 #include <cstdint>
 #include <optional>
@@ -73,10 +74,11 @@ enum class Key : std::uint16_t {
     isns_use_discoveryd, isns_poll_interval,
 
     daemon_startup, daemon_safe_logout, daemon_ipc_auth_uid, daemon_shards, daemon_block,
+    daemon_rediscovery, daemon_db_dir,
     // clang-format on
 };
 
-inline constexpr std::size_t key_count = static_cast<std::size_t>(Key::daemon_block) + 1;
+inline constexpr std::size_t key_count = static_cast<std::size_t>(Key::daemon_db_dir) + 1;
 
 enum class Type : std::uint8_t {
     text,    ///< free text, at most `high` bytes
@@ -107,7 +109,7 @@ struct Field {
     std::string_view shipped;          ///< the value in the iscsid.conf we ship; empty = commented out there
     std::int64_t low = 0;
     std::int64_t high = 0;
-    std::string_view allowed = {}; ///< choices of a choice or list, with '|' between
+    std::string_view allowed = {}; ///< words with '|' between; of a text see check_request()
     std::uint16_t flags = 0;
 
     bool has(Flag flag) const { return (flags & flag) != 0; }
@@ -132,10 +134,21 @@ const std::string& default_text(Key key);
 /// The value of `text` as a whole decimal number with an optional sign; empty when it is none.
 std::optional<std::int64_t> parse_number(std::string_view text);
 
+/// What a value of `row` may be, for people: "manual, automatic or onboot", "a number from 1 to 1024".
+std::string allowed_text(const Field& row);
+
 /// `value` as it is to be stored under `row`: checked for type, range, allowed values and length, and for
 /// bytes that the file format cannot hold (control characters, blanks at the ends). Numbers are written
 /// without leading zeros; "<empty>" means an empty text. Fails with Errc::invalid and a text fit for a
-/// person, which never contains a secret.
-base::Result<std::string> checked_value(const Field& row, std::string_view value);
+/// person: the key, the value and what is allowed, but never a secret.
+base::Result<base::WipedText> checked_value(const Field& row, std::string_view value);
+
+/// A text row with `allowed` takes every text that is in a file, and of what a person asks for only these
+/// words. Errc::invalid as checked_value().
+base::Result<void> check_request(const Field& row, std::string_view value);
+
+/// What can be done of a value that checked_value() refuses: the nearest number, the items of a list that are
+/// known. Empty when there is nothing near, and for what identifies a record.
+std::optional<std::string> nearest_value(const Field& row, std::string_view value);
 
 } // namespace iscsi::records

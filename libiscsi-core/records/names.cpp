@@ -50,9 +50,6 @@ Result<Pieces> cut_bracketed(std::string_view text) {
         return bad_portal(text, "the closing bracket is missing");
     }
     Pieces pieces{text.substr(1, close - 1), {}, {}};
-    if (!needs_brackets(pieces.address)) {
-        return bad_portal(text, "only an IPv6 address stands in brackets");
-    }
     std::string_view rest = text.substr(close + 1);
     std::size_t comma = rest.find(',');
     if (comma != std::string_view::npos) {
@@ -117,7 +114,7 @@ Result<Portal> parse_portal(std::string_view text, std::uint16_t default_port) {
 }
 
 bool needs_brackets(std::string_view address) {
-    return address.find(':') != std::string_view::npos;
+    return address.find(':') != std::string_view::npos || address.find('.') == std::string_view::npos;
 }
 
 std::string address_port(const Portal& portal) {
@@ -173,12 +170,16 @@ Result<void> check_file_name(std::string_view name) {
 }
 
 Result<void> check_iface_name(std::string_view name) {
-    if (name.size() > base::limits::iface_name_bytes_max || name.starts_with('.') || !check_file_name(name) ||
-        base::trim(name) != name) {
-        return fail(Errc::invalid,
-                    fmt::format("'{}' is not an interface name: 1 to {} bytes that can be the name "
-                                "of a file are allowed, and no dot in front",
-                                base::printable(name, 80), base::limits::iface_name_bytes_max));
+    // A name ends up in command lines, by way of scripts and of what a shell completes. Brackets have to
+    // pass: kubelet names an interface after its portal.
+    const bool acts_on_shell = name.find_first_of("$`\\\"';&|<>(){}*?!") != std::string_view::npos;
+    if (name.size() > base::limits::iface_name_bytes_max || name.starts_with('.') || acts_on_shell ||
+        !check_file_name(name) || base::trim(name) != name) {
+        return fail(
+            Errc::invalid,
+            fmt::format("'{}' is not an interface name: 1 to {} bytes that can be the name of a file are "
+                        "allowed, no dot in front, and no character that a shell acts on",
+                        base::printable(name, 80), base::limits::iface_name_bytes_max));
     }
     return {};
 }

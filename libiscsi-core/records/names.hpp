@@ -25,14 +25,14 @@ struct Portal {
 };
 
 /// Reads address[:port][,tpgt]: IPv4, host name, [IPv6] with or without scope id, or a bare IPv6 address
-/// (two colons or more; no port possible). `default_port` stands in when none is given. Errc::invalid says
-/// which part is wrong.
+/// (two colons or more; no port possible). A host name may stand in brackets, too: listings print it so.
+/// `default_port` stands in when none is given. Errc::invalid says which part is wrong.
 base::Result<Portal> parse_portal(std::string_view text, std::uint16_t default_port = iscsi_port);
 
-/// True when the address must stand in brackets before a port: it contains a colon.
+/// True when listings put the address in brackets: it has a colon, or, as open-iscsi has it, no dot.
 bool needs_brackets(std::string_view address);
 
-/// "address:port", IPv6 in brackets.
+/// "address:port", with the brackets that it needs.
 std::string address_port(const Portal& portal);
 /// "address:port,tpgt" as listings print it. An unknown tag prints as 4294967295, as `-m node` always did.
 std::string portal_text(const Portal& portal);
@@ -46,7 +46,8 @@ base::Result<Portal> parse_portal_file_name(std::string_view name);
 
 /// One component of a path: 1..255 bytes, no '/', no control character, not "." or "..". Errc::invalid.
 base::Result<void> check_file_name(std::string_view name);
-/// An interface's name: 1..64 bytes and a valid file name that does not begin with a dot. Errc::invalid.
+/// An interface's name: 1..64 bytes and a valid file name that does not begin with a dot and has nothing in
+/// it that a shell would act on within a word. Errc::invalid.
 base::Result<void> check_iface_name(std::string_view name);
 
 } // namespace iscsi::records

@@ -10,25 +10,45 @@
 
 namespace iscsi::records {
 
-Paths::Paths(std::string_view root) {
-    while (root.ends_with('/')) {
-        root.remove_suffix(1);
+namespace {
+
+std::string_view without_slashes_at_end(std::string_view path) {
+    while (path.ends_with('/')) {
+        path.remove_suffix(1);
     }
-    root_ = root;
+    return path;
+}
+
+/// The variable as a path without dots; empty when it is not set.
+std::filesystem::path path_from_environment(const char* name) {
+    const char* value = ::secure_getenv(name);
+    return value == nullptr ? std::filesystem::path() : std::filesystem::path(value).lexically_normal();
+}
+
+/// The same, from the current directory.
+std::string absolute_path_from_environment(const char* name) {
+    const std::filesystem::path path = path_from_environment(name);
+    if (path.empty()) {
+        return {};
+    }
+    std::error_code error;
+    std::filesystem::path absolute = std::filesystem::absolute(path, error);
+    return error ? path.string() : absolute.lexically_normal().string();
+}
+
+} // namespace
+
+Paths::Paths(std::string_view root, std::string_view db_dir)
+    : root_(without_slashes_at_end(root)), db_dir_(without_slashes_at_end(db_dir)),
+      db_dir_is_chosen_(!db_dir_.empty()) {
+    if (!db_dir_is_chosen_) {
+        db_dir_ = ISCSI_DB_DIR;
+    }
 }
 
 Paths Paths::from_environment() {
-    const char* root = ::secure_getenv("ISCSI_ROOT");
-    if (root == nullptr || *root == '\0') {
-        return Paths();
-    }
-    std::error_code error;
-    std::filesystem::path absolute = std::filesystem::absolute(root, error);
-    return Paths(error ? std::string(root) : absolute.lexically_normal().string());
-}
-
-std::string Paths::db_dir() const {
-    return root_ + ISCSI_DB_DIR;
+    return Paths(absolute_path_from_environment("ISCSI_ROOT"),
+                 path_from_environment("ISCSI_DB_DIR").string());
 }
 
 } // namespace iscsi::records

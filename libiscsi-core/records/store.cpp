@@ -56,6 +56,30 @@ Result<Config> read_config(const std::string& path, Warnings& warnings) {
     return Config{};
 }
 
+Result<Config> read_named_config(const std::string& path, Warnings& warnings) {
+    Result<std::string> content = read_file(path);
+    return content ? Result<Config>(parse_config(*content, path, warnings))
+                   : fail(Errc::database, content.error().message());
+}
+
+Result<Paths> find_paths() {
+    Paths paths = Paths::from_environment();
+    if (paths.db_dir_is_chosen()) {
+        return paths.db_dir_is_absolute()
+                   ? Result<Paths>(paths)
+                   : fail(Errc::database, "ISCSI_DB_DIR in the environment is not an absolute path");
+    }
+    Warnings said_by_those_who_use_it;
+    const Result<Config> config = read_config(paths.config_file(), said_by_those_who_use_it);
+    // Who may not read that file may not read the database either.
+    const std::string db_dir = config ? config->daemon.text(Key::daemon_db_dir) : std::string();
+    if (!db_dir.empty() && !db_dir.starts_with('/')) {
+        return fail(Errc::database, fmt::format("{}: iscsid.db_dir = {} is not an absolute path",
+                                                paths.config_file(), base::printable(db_dir)));
+    }
+    return Paths(paths.root(), db_dir);
+}
+
 Result<InitiatorName> Store::initiator_name() const {
     return read_initiator_name(paths_.initiator_name_file());
 }

@@ -1,6 +1,7 @@
 // The record database on disk (with store_*.cpp the only file code of the library). Layout and file forms are
 // open-iscsi's, so that both suites can share one database. A change is a temporary file, fsync, rename and a
-// sync of the directory, under the database lock; readers take no lock and never see half a record. Every
+// sync of the directory, under the database lock; readers take no lock and never see half a record. A change
+// of several files is noted in the root first; when a crash cuts it off, the next writer settles it. Every
 // name is checked before it becomes part of a path. Blocks on the disk and on the lock; a Store has no state
 // of its own, any thread.
 #pragma once
@@ -39,6 +40,7 @@ using InUse = std::function<bool(const NodeId&)>;
 struct FoundPortal {
     std::string target;
     Portal portal;
+    std::string iface = "default"; ///< the one through which it was found
 
     friend bool operator==(const FoundPortal&, const FoundPortal&) = default;
 };
@@ -48,10 +50,11 @@ struct DiscoveryUpdate {
     RecordKind kind = RecordKind::send_targets;
     Portal source;                  ///< address and port of the discovery record
     std::vector<FoundPortal> found; ///< checked again here: one bad name refuses the whole update
-    std::vector<Record> ifaces;     ///< each found portal gets a record for each of these
+    std::vector<Record> ifaces;     ///< those that were asked, among them each that found something
     bool add = true;                ///< -o new: create missing records
     bool refresh = true;            ///< -o update: bring interface keys and origin up to date; the rest stays
     bool remove = true;             ///< -o delete: remove records of this source that were not found
+    bool overwrite = false;         ///< refresh makes records anew from the configuration, as open-iscsi does
     InUse in_use;                   ///< such records are not removed; may be empty
 };
 
@@ -138,6 +141,12 @@ private:
 /// What Store::initiator_name and Store::config read, from another file.
 base::Result<InitiatorName> read_initiator_name(const std::string& path);
 base::Result<Config> read_config(const std::string& path, Warnings& warnings);
+/// The same of a file that somebody asked for by its name: Errc::database, too, when it is not there.
+base::Result<Config> read_named_config(const std::string& path, Warnings& warnings);
+
+/// Paths::from_environment() with the database where iscsid.db_dir of iscsid.conf says, unless ISCSI_DB_DIR
+/// is set. Errc::database when either is not an absolute path.
+base::Result<Paths> find_paths();
 
 /// True for the interfaces that exist without a file.
 bool is_builtin_iface(std::string_view name);

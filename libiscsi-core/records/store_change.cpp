@@ -1,5 +1,7 @@
 #include "records/store_database.hpp"
 
+#include "base/check.hpp"
+
 #include <fmt/format.h>
 
 namespace iscsi::records {
@@ -12,17 +14,22 @@ using base::Result;
 /// Where a record of this identity belongs.
 NodePlace own_place(const NodeId& id) {
     if (id.portal.tpgt == tpgt_unknown) {
-        return {id.target, portal_file_name(id.portal), {}, id};
+        return {id.target, portal_file_name(id.portal), {}, id, true};
     }
-    return {id.target, tagged_portal_file_name(id.portal), id.iface, id};
+    return {id.target, tagged_portal_file_name(id.portal), id.iface, id, false};
 }
 
 std::string_view directory_of(const NodePlace& place) {
-    return place.iface.empty() ? std::string_view() : place.portal;
+    return place.flat ? std::string_view() : place.portal;
 }
 
 const std::string& file_of(const NodePlace& place) {
-    return place.iface.empty() ? place.portal : place.iface;
+    return place.flat ? place.portal : place.iface;
+}
+
+/// Below the database's root.
+std::string path_of(const NodePlace& place) {
+    return fmt::format("nodes/{}/{}{}{}", place.target, place.portal, place.flat ? "" : "/", place.iface);
 }
 
 /// Where the symbolic link of a node record lies: <directory>[/<below>]/<name>.
@@ -37,7 +44,7 @@ struct LinkPlace {
 /// Empty when the record has no link: one without group tag, or a name that the file system cannot hold (what
 /// belongs to which discovery record is read from the node records; the links are for other tools).
 std::optional<LinkPlace> link_place(const Record& node, const NodePlace& place) {
-    if (place.iface.empty()) {
+    if (place.flat) {
         return std::nullopt;
     }
     LinkPlace link{{}, {}, fmt::format("{},{},{}", place.target, place.portal, place.iface)};
@@ -65,7 +72,7 @@ Result<std::optional<NodePlace>> Database::find(const NodeId& id, bool any_tag) 
     }
     std::optional<NodePlace> best;
     for (NodePlace& place : *same) {
-        bool flat = place.iface.empty();
+        bool flat = place.flat;
         if (!flat && place.id.portal.tpgt == id.portal.tpgt) {
             return std::optional(std::move(place));
         }
@@ -76,78 +83,141 @@ Result<std::optional<NodePlace>> Database::find(const NodeId& id, bool any_tag) 
     return best;
 }
 
-Result<NodePlace> Database::write(const Record& node, const std::optional<NodePlace>& old) const {
-    NodePlace place = own_place(node_id(node));
+Result<std::optional<StoredNode>> Database::find_record(const NodeId& id, bool any_tag) const {
+    using Found = std::optional<StoredNode>;
+    Result<std::optional<NodePlace>> place = find(id, any_tag);
+    if (!place || !*place) {
+        return place ? Result<Found>(std::nullopt) : fail(place.error());
+    }
     Warnings ignored;
-    Result<Record> before = old ? read(*old, ignored) : Result<Record>(fail(Errc::not_found));
-    Result<Directory> directory = made({"nodes", place.target, directory_of(place)});
-    Result<void> done = directory ? replace(*directory, file_of(place), node)
-                                  : Result<void>(fail(Errc::database, directory.error().detail));
+    Result<Record> record = read(**place, ignored);
+    return record ? Result<Found>(StoredNode{std::move(**place), std::move(*record)}) : fail(record.error());
+}
+
+Result<NodePlace> Database::write(const Record& node, const std::optional<StoredNode>& old) const {
+    NodePlace place = own_place(node_id(node));
+    bool moves = old && path_of(old->place) != path_of(place);
+    // Where a record lies already its name is one, whatever we would have called it.
+    Result<void> done = !old || moves ? check_node_id(place.id) : Result<void>();
+    if (done && old && !moves && link_place(old->record, old->place) == link_place(node, place)) {
+        done = put(node, place);
+    } else if (done) {
+        done = noted(path_of(place), moves ? path_of(old->place) : std::string(),
+                     [&] { return change(node, place, old); });
+    }
+    return done ? Result<NodePlace>(std::move(place)) : fail(done.error());
+}
+
+Result<void> Database::change(const Record& node, const NodePlace& place,
+                              const std::optional<StoredNode>& old) const {
+    bool moves = old && path_of(old->place) != path_of(place);
+    Result<void> done = old ? unlink(old->record, old->place) : Result<void>();
     if (done) {
-        done = link(node, place);
-        if (!done && !old) {
-            static_cast<void>(directory->remove(file_of(place)));
-        }
+        done = put(node, place);
+    }
+    if (done && moves) {
+        done = take_away(old->place);
     }
     if (!done) {
-        remove_empty_directories(place);
-        return fail(done.error());
+        undo(node, place, old);
+        return done;
     }
-    remove_flat_twin(place);
-    if (!old || !before) {
-        return place;
+    return remove_flat_twin(place);
+}
+
+/// After an error: the record as it was, where that can be had. Links and directories are settled then.
+void Database::undo(const Record& node, const NodePlace& place, const std::optional<StoredNode>& old) const {
+    Result<Directory> directory = existing({"nodes", place.target, directory_of(place)});
+    if (!directory) {
+        return;
     }
-    if (old->portal != place.portal || old->iface != place.iface) {
-        done = remove(*old);
-        if (!done && done.error().code != Errc::not_found) {
-            return fail(done.error());
-        }
-    } else if (link_place(*before, *old) != link_place(node, place)) {
-        unlink(*before, *old);
+    bool moves = old && path_of(old->place) != path_of(place);
+    Warnings ignored;
+    if (moves && !read(old->place, ignored)) {
+        return; // it can only go on
     }
-    return place;
+    Result<void> done = unlink(node, place);
+    if (done) {
+        done = old && !moves ? replace("nodes", *directory, file_of(place), old->record)
+                             : directory->remove(file_of(place));
+    }
+    std::optional<LinkPlace> link = link_place(node, place);
+    Result<Directory> above =
+        done && link && !link->below.empty() ? existing({link->directory}) : fail(Errc::not_found);
+    if (above) {
+        static_cast<void>(above->remove_if_empty(link->below));
+    }
+}
+
+/// The file, then its link.
+Result<void> Database::put(const Record& node, const NodePlace& place) const {
+    Result<Directory> directory = made({"nodes", place.target, directory_of(place)});
+    if (!directory) {
+        return fail(Errc::database, directory.error().detail);
+    }
+    Result<void> done = replace("nodes", *directory, file_of(place), node);
+    return done ? link(node, place) : done;
 }
 
 Result<void> Database::remove(const NodePlace& place) const {
+    return noted(path_of(place), {}, [&] { return take_away(place); });
+}
+
+/// The link first: what a crash leaves is a record that lacks it, and not a link to nothing.
+Result<void> Database::take_away(const NodePlace& place) const {
     Warnings ignored;
     Result<Record> node = read(place, ignored);
     Result<Directory> directory = existing({"nodes", place.target, directory_of(place)});
-    if (!directory) {
-        return fail(directory.error());
+    Result<void> done = directory ? Result<void>() : fail(directory.error());
+    if (done && node) {
+        done = unlink(*node, place);
     }
-    Result<void> done = directory->remove(file_of(place));
-    if (!done) {
-        return done;
+    if (done) {
+        done = directory->remove(file_of(place));
     }
-    if (node) {
-        unlink(*node, place);
-    }
-    remove_empty_directories(place);
-    return {};
+    return done ? remove_empty_directories(place) : done;
 }
 
-// A record that was written without group tag before the tag was known.
-void Database::remove_flat_twin(const NodePlace& place) const {
-    if (place.iface.empty()) {
-        return;
+// Once the tag of a portal is known nothing stays without: the record of this interface has been replaced,
+// that of another one moves under the tag. Cut off, it can be begun again.
+Result<void> Database::remove_flat_twin(const NodePlace& place) const {
+    if (place.flat) {
+        return {};
     }
-    NodePlace flat{place.target, portal_file_name(place.id.portal), {}, place.id};
+    NodePlace flat{place.target, portal_file_name(place.id.portal), {}, place.id, true};
     Warnings ignored;
     Result<Record> twin = read(flat, ignored);
-    if (twin && twin->text(Key::iface_name) == place.iface) {
-        static_cast<void>(remove(flat));
+    if (!twin) {
+        return pass_over(twin.error(), ignored);
     }
+    NodeId id{place.target, place.id.portal, twin->text(Key::iface_name)};
+    NodePlace moved = own_place(id);
+    if (moved.iface != place.iface) {
+        Result<void> named = check_node_id(id);
+        if (!named) {
+            return {}; // it stays where it is
+        }
+        Result<Record> present = read(moved, ignored);
+        base::check(twin->set(Key::node_tpgt, std::to_string(id.portal.tpgt)).has_value(), "a tag is valid");
+        Result<void> done = present                                   ? link(*present, moved)
+                            : present.error().code == Errc::not_found ? put(*twin, moved)
+                                                                      : fail(present.error());
+        if (!done) {
+            return done;
+        }
+    }
+    return take_away(flat);
 }
 
-void Database::remove_empty_directories(const NodePlace& place) const {
+Result<void> Database::remove_empty_directories(const NodePlace& place) const {
+    Warnings ignored;
     Result<Directory> nodes = existing({"nodes"});
-    Result<Directory> target = existing({"nodes", place.target});
-    if (target && !place.iface.empty()) {
-        target->remove_if_empty(place.portal);
+    Result<Directory> target = nodes ? nodes->child(place.target) : fail(nodes.error());
+    if (!target) {
+        return pass_over(target.error(), ignored);
     }
-    if (nodes) {
-        nodes->remove_if_empty(place.target);
-    }
+    Result<void> done = place.flat ? Result<void>() : target->remove_if_empty(place.portal);
+    return done ? nodes->remove_if_empty(place.target) : done;
 }
 
 Result<void> Database::link(const Record& node, const NodePlace& place) const {
@@ -159,18 +229,18 @@ Result<void> Database::link(const Record& node, const NodePlace& place) const {
     if (!directory) {
         return fail(Errc::database, directory.error().detail);
     }
-    return directory->link(link->name, fmt::format("{}/nodes/{}/{}", db_dir_, place.target, place.portal),
-                           root_);
+    std::string record = fmt::format("{}/nodes/{}/{}", db_dir_, place.target, place.portal);
+    return stage(link->directory,
+                 [&](const Directory& staging) { return directory->link(link->name, record, staging); });
 }
 
-void Database::unlink(const Record& node, const NodePlace& place) const {
+Result<void> Database::unlink(const Record& node, const NodePlace& place) const {
     std::optional<LinkPlace> link = link_place(node, place);
     Result<Directory> directory =
         link ? existing({link->directory, link->below}) : Result<Directory>(fail(Errc::not_found));
-    if (directory) {
-        // A link that stays behind points nowhere and is never followed by us.
-        static_cast<void>(directory->remove(link->name));
-    }
+    Result<void> done = directory ? directory->remove(link->name) : fail(directory.error());
+    Warnings ignored;
+    return done ? done : pass_over(done.error(), ignored);
 }
 
 } // namespace iscsi::records

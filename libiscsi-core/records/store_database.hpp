@@ -11,6 +11,7 @@
 #include "records/store_lock.hpp"
 
 #include <chrono>
+#include <functional>
 #include <initializer_list>
 #include <optional>
 #include <string>
@@ -22,50 +23,113 @@ namespace iscsi::records {
 /// The file of one node record.
 struct NodePlace {
     std::string target; ///< directory below nodes/
-    std::string portal; ///< directory below that; without group tag the record file itself
-    std::string iface;  ///< file in it; empty when `portal` is the file
+    std::string portal; ///< directory below that; of a flat place the record file itself
+    std::string iface;  ///< file in it; empty when the place is flat
     NodeId id;          ///< as the path (and, for what it does not say, the content) has it
+    bool flat = false;  ///< the old form, of a record whose group tag was not known
 
     friend bool operator==(const NodePlace&, const NodePlace&) = default;
+};
+
+/// A node record and where it lies.
+struct StoredNode {
+    NodePlace place;
+    Record record;
 };
 
 class Database {
 public:
     /// Errc::not_found when there is no database yet.
     static base::Result<Database> open_to_read(const Paths& paths);
-    /// Takes the lock, creates the root when missing, clears away what a crash left.
+    /// Takes the lock, creates the root when missing, finishes or clears away what a crash left.
     static base::Result<Database> open_to_write(const Paths& paths, std::chrono::milliseconds lock_wait);
 
     /// The directory below the root; Errc::not_found. The first name may be a link of the administrator's.
     base::Result<Directory> existing(std::initializer_list<std::string_view> names) const;
     base::Result<Directory> made(std::initializer_list<std::string_view> names) const;
-    base::Result<void> replace(const Directory& directory, std::string_view name, const Record& record) const;
+    /// Writes a record's file. `top` is the directory's first name below the root.
+    base::Result<void> replace(std::string_view top, const Directory& directory, std::string_view name,
+                               const Record& record) const;
 
-    /// Places of the node records that match, sorted. Entries that cannot be records become warnings.
+    /// Sees each place that matches with the directory that holds its file.
+    using OnPlace = std::function<base::Result<void>(const NodePlace&, const Directory&)>;
+    /// Walks over the node records in the order of their names. What cannot be a record becomes a warning;
+    /// what cannot be read for another reason, or fails in `on_place`, is the error at the end of the walk.
+    base::Result<void> walk(const NodeFilter& filter, Warnings& warnings, const OnPlace& on_place) const;
+    /// What the walk finds.
     base::Result<std::vector<NodePlace>> places(const NodeFilter& filter, Warnings& warnings) const;
     /// The record at a place; its identity is the place's whatever the content says.
     base::Result<Record> read(const NodePlace& place, Warnings& warnings) const;
+    /// The same, from the directory that a walk has opened already.
+    base::Result<Record> read_in(const Directory& directory, const NodePlace& place,
+                                 Warnings& warnings) const;
     /// The place of an existing record. `any_tag`: a differing group tag will do. An id without tag matches
     /// any.
     base::Result<std::optional<NodePlace>> find(const NodeId& id, bool any_tag) const;
-    /// Writes the record and its link at its own place and removes it from `old`, where it was before.
-    base::Result<NodePlace> write(const Record& node, const std::optional<NodePlace>& old) const;
+    /// What find() finds, read.
+    base::Result<std::optional<StoredNode>> find_record(const NodeId& id, bool any_tag) const;
+    /// Writes the record and its link at its own place and removes it from that of `old`, where it was
+    /// before.
+    base::Result<NodePlace> write(const Record& node, const std::optional<StoredNode>& old) const;
     base::Result<void> remove(const NodePlace& place) const;
 
+    /// A change of several steps: noted in the root before the first of them and forgotten after the last.
+    /// When a crash or an error comes between, what the change was about is settled, at once or by the next
+    /// writer. `subject` is a path below the root: nodes/..., ifaces/<name> or a discovery record's
+    /// directory; `replaced` a node's old path. A change may have others within.
+    base::Result<void> noted(const std::string& subject, const std::string& replaced,
+                             const std::function<base::Result<void>()>& steps) const;
+    /// An interface's own file. Errc::not_found.
+    base::Result<Record> read_iface(std::string_view name, Warnings& warnings) const;
+    /// Copies an interface into the node records bound to it.
+    base::Result<void> spread_iface(const Record& iface) const;
+    /// Removes what a discovery record's directory holds when the record itself is not in it (any more).
+    base::Result<void> clear_discovery_leftovers(RecordKind kind, std::string_view portal) const;
+
 private:
+    struct Walk;
+
     Database(const Paths& paths, Directory root, std::optional<Lock> lock);
-    void places_in_target(const std::string& target, const NodeFilter& filter, std::vector<NodePlace>& out,
-                          Warnings& warnings) const;
-    void clear_leftovers() const;
+    base::Result<std::string> content_of(const Directory& directory, const std::string& name) const;
+    void walk_target(const Directory& target, std::string_view name, Walk& walk) const;
+    void look_at_target(const Directory& target, std::string_view name, Walk& walk) const;
+    void walk_portal(const Directory& portal, NodePlace place, Walk& walk) const;
+    void walk_flat(const Directory& target, const NodePlace& place, Walk& walk) const;
+    void see(const NodePlace& place, const Directory& directory, Walk& walk) const;
+    bool exists(const NodePlace& place) const;
+
+    base::Result<void> stage(std::string_view top,
+                             const std::function<base::Result<void>(const Directory&)>& put) const;
+    base::Result<void> change(const Record& node, const NodePlace& place,
+                              const std::optional<StoredNode>& old) const;
+    void undo(const Record& node, const NodePlace& place, const std::optional<StoredNode>& old) const;
+    base::Result<void> put(const Record& node, const NodePlace& place) const;
+    base::Result<void> take_away(const NodePlace& place) const;
     base::Result<void> link(const Record& node, const NodePlace& place) const;
-    void unlink(const Record& node, const NodePlace& place) const;
-    void remove_flat_twin(const NodePlace& place) const;
-    void remove_empty_directories(const NodePlace& place) const;
+    base::Result<void> unlink(const Record& node, const NodePlace& place) const;
+    base::Result<void> remove_flat_twin(const NodePlace& place) const;
+    base::Result<void> remove_empty_directories(const NodePlace& place) const;
+
+    base::Result<Directory> staging_of(std::string_view top) const;
+    base::Result<void> note(const std::string& text) const;
+    void forget_note(std::string_view name) const;
+    void recover() const;
+    base::Result<void> settle_notes() const;
+    base::Result<void> settle(std::string_view text) const;
+    base::Result<void> settle_node(const NodePlace& place, const std::optional<NodePlace>& replaced) const;
+    base::Result<void> settle_iface(std::string_view name) const;
 
     std::string db_dir_;
+    std::string lock_dir_;
     Directory root_;
     std::optional<Lock> lock_;
+    mutable int rereads_left_ = 16;      ///< of records that another suite is just writing
+    mutable unsigned changes_ = 0;       ///< noted ones that are going on, one in another
+    mutable base::Result<void> settled_; ///< why the notes that are there could not be settled
 };
+
+/// Passes over what is gone; what is no file of ours becomes a warning. Other errors come back.
+base::Result<void> pass_over(const base::Error& error, Warnings& warnings);
 
 /// Names of what a discovery record's directory holds.
 struct DiscoveryLayout {

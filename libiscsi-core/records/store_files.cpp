@@ -2,6 +2,7 @@
 
 #include "base/limits.hpp"
 #include "base/text.hpp"
+#include "base/wiped.hpp"
 #include "records/names.hpp"
 
 #include <algorithm>
@@ -11,7 +12,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <memory>
 #include <sys/stat.h>
 #include <system_error>
 #include <unistd.h>
@@ -47,10 +47,10 @@ Result<std::string> read_all(const Fd& fd, const std::string& path) {
         return fail(system_error(path, errno));
     }
     if (!S_ISREG(info.st_mode)) {
-        return fail(Errc::database, fmt::format("{}: not a regular file", base::printable(path)));
+        return fail(Errc::invalid, fmt::format("{}: not a regular file", base::printable(path)));
     }
     std::string content;
-    char piece[4096];
+    char piece[8192]; // more than a record has
     for (;;) {
         ssize_t n = ::read(fd.get(), piece, sizeof piece);
         if (n < 0 && errno == EINTR) {
@@ -63,11 +63,23 @@ Result<std::string> read_all(const Fd& fd, const std::string& path) {
             return content;
         }
         content.append(piece, static_cast<std::size_t>(n));
+        base::wipe(std::as_writable_bytes(std::span(piece).first(static_cast<std::size_t>(n))));
         if (content.size() > base::limits::record_file_bytes_max) {
-            return fail(Errc::database, fmt::format("{}: longer than {} bytes", base::printable(path),
-                                                    base::limits::record_file_bytes_max));
+            return fail(Errc::invalid, fmt::format("{}: longer than {} bytes", base::printable(path),
+                                                   base::limits::record_file_bytes_max));
         }
     }
+}
+
+/// An absolute path is the administrator's: what is wrong with it is no stray file to be passed over.
+tl::unexpected<base::Error> own_error(const base::Error& error) {
+    return fail(error.code == Errc::invalid ? Errc::database : error.code, error.detail);
+}
+
+/// The error of a step by which something is staged.
+tl::unexpected<base::Error> staging_error(const std::string& path, int error_number) {
+    bool elsewhere = error_number == EXDEV || error_number == EROFS;
+    return fail(elsewhere ? Errc::not_supported : Errc::database, system_error(path, error_number).detail);
 }
 
 /// A name for a staged file that this process has not used before.
@@ -76,7 +88,7 @@ std::string staged_name() {
     return fmt::format("{}{}-{}", staged_prefix, ::getpid(), count.fetch_add(1));
 }
 
-Entry::Kind kind_of(const Directory& directory, const dirent& found) {
+Entry::Kind kind_of(const Directory& directory, const dirent64& found) {
     unsigned char type = found.d_type;
     if (type == DT_UNKNOWN) {
         struct stat info {};
@@ -107,22 +119,35 @@ Fd::~Fd() {
 
 base::Error system_error(std::string_view path, int error_number) {
     std::string reason = std::error_code(error_number, std::generic_category()).message();
-    return {error_number == ENOENT ? Errc::not_found : Errc::database,
+    bool is_foreign = error_number == ENOTDIR || error_number == ELOOP;
+    return {error_number == ENOENT ? Errc::not_found
+            : is_foreign           ? Errc::invalid
+                                   : Errc::database,
             fmt::format("{}: {}", base::printable(path), reason)};
 }
 
 Result<Directory> Directory::open(const std::string& path) {
     Fd fd(::open(path.c_str(), directory_flags));
     if (!fd) {
-        return fail(system_error(path, errno));
+        return own_error(system_error(path, errno));
     }
     return Directory(std::move(fd), path);
 }
 
 Result<Directory> Directory::make(const std::string& path) {
+    Result<Directory> present = open(path);
+    if (present) {
+        return present;
+    }
     for (std::size_t end = path.find('/', 1);; end = path.find('/', end + 1)) {
         std::string part = path.substr(0, end);
-        if (::mkdir(part.c_str(), directory_mode) != 0 && errno != EEXIST) {
+        if (::mkdir(part.c_str(), directory_mode) == 0) {
+            Result<Directory> above = open(path.substr(0, std::max<std::size_t>(part.rfind('/'), 1)));
+            Result<void> synced = above ? above->sync() : Result<void>(fail(above.error()));
+            if (!synced) {
+                return fail(Errc::database, synced.error().detail);
+            }
+        } else if (errno != EEXIST) {
             // The directory may be there all the same, above it a file system that is not ours to write.
             int error_number = errno;
             struct stat info {};
@@ -154,9 +179,9 @@ Result<Directory> Directory::child(std::string_view name) const {
 }
 
 Result<Directory> Directory::make_child(std::string_view name) const {
-    Result<void> named = check_file_name(name);
-    if (!named) {
-        return fail(named.error());
+    Result<Directory> present = child(name);
+    if (present || present.error().code != Errc::not_found) {
+        return present;
     }
     if (::mkdirat(fd_.get(), std::string(name).c_str(), directory_mode) == 0) {
         Result<void> synced = sync();
@@ -189,30 +214,28 @@ std::vector<std::string> Directory::staged() const {
     return names;
 }
 
+// Without opendir(), which would open the directory once more: a listing of ten thousand records is mostly
+// system calls.
 Result<std::vector<Entry>> Directory::all_entries() const {
-    // A descriptor of its own: closedir closes it, and the position belongs to this walk.
-    int fd = ::openat(fd_.get(), ".", directory_flags);
-    std::unique_ptr<DIR, int (*)(DIR*)> walk(fd < 0 ? nullptr : ::fdopendir(fd), &::closedir);
-    if (!walk) {
-        int error_number = errno;
-        if (fd >= 0) {
-            ::close(fd);
-        }
-        return fail(system_error(path_, error_number));
-    }
-    std::vector<Entry> found;
-    for (;;) {
-        errno = 0;
-        const dirent* next = ::readdir(walk.get());
-        if (next == nullptr) {
-            break;
-        }
-        found.push_back({next->d_name, kind_of(*this, *next)});
-    }
-    if (errno != 0) {
+    if (::lseek(fd_.get(), 0, SEEK_SET) != 0) {
         return fail(system_error(path_, errno));
     }
-    return found;
+    std::vector<Entry> found;
+    alignas(dirent64) char buffer[16384];
+    for (;;) {
+        ssize_t n = ::getdents64(fd_.get(), buffer, sizeof buffer);
+        if (n < 0) {
+            return fail(system_error(path_, errno));
+        }
+        if (n == 0) {
+            return found;
+        }
+        for (ssize_t at = 0; at < n;) {
+            const auto* next = reinterpret_cast<const dirent64*>(buffer + at);
+            found.push_back({next->d_name, kind_of(*this, *next)});
+            at += next->d_reclen;
+        }
+    }
 }
 
 Result<std::string> Directory::read(std::string_view name) const {
@@ -249,14 +272,14 @@ Result<void> Directory::replace(std::string_view name, std::string_view content,
     Fd fd(::openat(staging.fd(), staged.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
                    file_mode));
     if (!fd) {
-        return fail(Errc::database, system_error(staged_path, errno).detail);
+        return staging_error(staged_path, errno);
     }
     Result<void> done = write_all(fd.get(), content, staged_path);
     if (done && ::fsync(fd.get()) != 0) {
         done = fail(system_error(staged_path, errno));
     }
     if (done && ::renameat(staging.fd(), staged.c_str(), fd_.get(), std::string(name).c_str()) != 0) {
-        done = fail(Errc::database, system_error(path_of(name), errno).detail);
+        done = staging_error(path_of(name), errno);
     }
     if (!done) {
         ::unlinkat(staging.fd(), staged.c_str(), 0);
@@ -277,12 +300,12 @@ Result<void> Directory::link(std::string_view name, const std::string& target,
     }
     std::string staged = staged_name();
     if (::symlinkat(target.c_str(), staging.fd(), staged.c_str()) != 0) {
-        return fail(Errc::database, system_error(staging.path_of(staged), errno).detail);
+        return staging_error(staging.path_of(staged), errno);
     }
     if (::renameat(staging.fd(), staged.c_str(), fd_.get(), std::string(name).c_str()) != 0) {
         int error_number = errno;
         ::unlinkat(staging.fd(), staged.c_str(), 0);
-        return fail(Errc::database, system_error(path_of(name), error_number).detail);
+        return staging_error(path_of(name), error_number);
     }
     return sync();
 }
@@ -294,11 +317,12 @@ Result<void> Directory::remove(std::string_view name) const {
     return sync();
 }
 
-void Directory::remove_if_empty(std::string_view name) const {
+Result<void> Directory::remove_if_empty(std::string_view name) const {
     if (::unlinkat(fd_.get(), std::string(name).c_str(), AT_REMOVEDIR) == 0) {
-        // An empty directory that comes back after a crash does no harm.
-        static_cast<void>(sync());
+        return sync();
     }
+    bool stays = errno == ENOTEMPTY || errno == EEXIST || errno == ENOENT || errno == EBUSY;
+    return stays ? Result<void>() : fail(Errc::database, system_error(path_of(name), errno).detail);
 }
 
 Result<void> Directory::sync() const {
@@ -311,9 +335,10 @@ Result<void> Directory::sync() const {
 Result<std::string> read_file(const std::string& path) {
     Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     if (!fd) {
-        return fail(system_error(path, errno));
+        return own_error(system_error(path, errno));
     }
-    return read_all(fd, path);
+    Result<std::string> content = read_all(fd, path);
+    return content ? content : own_error(content.error());
 }
 
 } // namespace iscsi::records

@@ -31,7 +31,8 @@ private:
     int fd_ = -1;
 };
 
-/// The error for a failed system call: Errc::not_found for ENOENT, else Errc::database; "path: reason".
+/// The error for a failed system call: Errc::not_found for ENOENT, Errc::invalid when something else than a
+/// directory lies there (ENOTDIR, ELOOP), else Errc::database; "path: reason".
 base::Error system_error(std::string_view path, int error_number);
 
 struct Entry {
@@ -60,21 +61,23 @@ public:
     /// Names of staged files.
     std::vector<std::string> staged() const;
 
-    /// A whole regular file, at most record_file_bytes_max. Errc::not_found when there is none.
+    /// A whole regular file, at most record_file_bytes_max. Errc::not_found when there is none, Errc::invalid
+    /// when it is no such file.
     base::Result<std::string> read(std::string_view name) const;
     /// The text of a symbolic link.
     base::Result<std::string> read_link(std::string_view name) const;
-    /// Puts `content` in place of the file `name` (mode 0600) in one step. `staging` is a directory of the
-    /// same file system that holds the file until it is complete on the disk.
+    /// Puts `content` in place of the file `name` (mode 0600) in one step. `staging` holds the file until it
+    /// is complete on the disk. Errc::not_supported when it cannot do so for this directory: it is of another
+    /// file system or mount, or read-only.
     base::Result<void> replace(std::string_view name, std::string_view content,
                                const Directory& staging) const;
-    /// Makes `name` a symbolic link to `target`, in place of what was there, in one step.
+    /// Makes `name` a symbolic link to `target`, in place of what was there, in one step; as replace().
     base::Result<void> link(std::string_view name, const std::string& target, const Directory& staging) const;
 
     /// Removes a file or link and syncs. Errc::not_found when there is none.
     base::Result<void> remove(std::string_view name) const;
-    /// Removes the directory `name` when it is empty, and syncs; otherwise it stays.
-    void remove_if_empty(std::string_view name) const;
+    /// Removes the directory `name` when it is empty, and syncs; otherwise it stays, and that is no error.
+    base::Result<void> remove_if_empty(std::string_view name) const;
     base::Result<void> sync() const;
 
 private:
@@ -89,7 +92,7 @@ private:
 /// Staged files begin with this; one that is still there when nobody writes is left from a crash.
 inline constexpr std::string_view staged_prefix = ".new-";
 
-/// The whole file at an absolute path, bounded as Directory::read.
+/// The whole file at an absolute path, bounded as Directory::read. Errc::not_found or Errc::database.
 base::Result<std::string> read_file(const std::string& path);
 
 } // namespace iscsi::records

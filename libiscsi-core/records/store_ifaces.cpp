@@ -22,29 +22,19 @@ tl::unexpected<base::Error> special(std::string_view name, std::string_view what
                                            base::printable(name, 64), what));
 }
 
-Result<Record> read_iface(const Database& database, std::string_view name, Warnings& warnings) {
-    Result<Directory> directory = database.existing({ifaces_name});
-    Result<std::string> content =
-        directory ? directory->read(name) : Result<std::string>(fail(directory.error()));
-    if (!content) {
-        return fail(content.error());
-    }
-    Record iface =
-        parse_record(RecordKind::iface, *content, fmt::format("{}/{}", directory->path(), name), warnings);
-    Result<void> named = iface.set(Key::iface_name, name);
-    return named ? Result<Record>(iface) : fail(named.error());
-}
-
 Result<void> put_iface(const Database& database, const Record& iface) {
     Result<Directory> directory = database.made({ifaces_name});
-    return directory ? database.replace(*directory, iface.text(Key::iface_name), iface)
+    return directory ? database.replace(ifaces_name, *directory, iface.text(Key::iface_name), iface)
                      : fail(Errc::database, directory.error().detail);
 }
 
 /// An interface is bound by the name of the network device or by hardware address, and stays with its way.
 Result<void> check_binding(const Record& before, const Record& after) {
+    // "default" binds to nothing.
+    auto bound = [&](Key key) { return !before.text(key).empty() && before.text(key) != "default"; };
     auto switched = [&](Key from, Key to) {
-        return !before.text(from).empty() && before.text(to).empty() && !after.text(to).empty();
+        bool set = !after.text(to).empty() && after.text(to) != before.text(to);
+        return set && bound(from) && !bound(to);
     };
     bool to_address = switched(Key::iface_net_ifacename, Key::iface_hwaddress);
     if (to_address || switched(Key::iface_hwaddress, Key::iface_net_ifacename)) {
@@ -61,6 +51,45 @@ NodeFilter bound_to(std::string_view name) {
 }
 
 } // namespace
+
+Result<Record> Database::read_iface(std::string_view name, Warnings& warnings) const {
+    Result<Directory> directory = existing({ifaces_name});
+    Result<std::string> content =
+        directory ? directory->read(name) : Result<std::string>(fail(directory.error()));
+    if (!content) {
+        return fail(content.error());
+    }
+    Record iface =
+        parse_record(RecordKind::iface, *content, fmt::format("{}/{}", directory->path(), name), warnings);
+    Result<void> named = iface.set(Key::iface_name, name);
+    return named ? Result<Record>(iface) : fail(named.error());
+}
+
+Result<void> Database::spread_iface(const Record& iface) const {
+    Warnings ignored;
+    Result<std::vector<NodePlace>> bound = places(bound_to(iface.text(Key::iface_name)), ignored);
+    if (!bound) {
+        return fail(bound.error());
+    }
+    for (const NodePlace& place : *bound) {
+        Result<Record> node = read(place, ignored);
+        if (!node) {
+            Result<void> passed = pass_over(node.error(), ignored);
+            if (!passed) {
+                return passed;
+            }
+            continue;
+        }
+        Record fresh = *node;
+        copy_iface(iface, fresh);
+        Result<NodePlace> written =
+            fresh == *node ? Result<NodePlace>(place) : write(fresh, StoredNode{place, std::move(*node)});
+        if (!written) {
+            return fail(written.error());
+        }
+    }
+    return {};
+}
 
 bool is_builtin_iface(std::string_view name) {
     return std::ranges::count(builtin_names, name) != 0;
@@ -80,11 +109,13 @@ Result<std::vector<Record>> Store::ifaces(Warnings& warnings) const {
         if (entry.kind != Entry::Kind::file || is_builtin_iface(entry.name) || entry.name == example_name) {
             continue;
         }
-        Result<Record> iface = read_iface(*database, entry.name, warnings);
+        Result<Record> iface = database->read_iface(entry.name, warnings);
+        Result<void> passed = iface ? Result<void>() : pass_over(iface.error(), warnings);
+        if (!passed) {
+            return fail(passed.error());
+        }
         if (iface) {
             records.push_back(std::move(*iface));
-        } else if (iface.error().code != Errc::not_found && warnings.size() < warnings_max) {
-            warnings.push_back(iface.error().detail);
         }
     }
     for (std::string_view name : builtin_names) {
@@ -102,7 +133,7 @@ Result<Record> Store::iface(std::string_view name, Warnings& warnings) const {
         return make_iface(name);
     }
     Result<Database> database = Database::open_to_read(paths_);
-    Result<Record> found = database ? read_iface(*database, name, warnings) : fail(database.error());
+    Result<Record> found = database ? database->read_iface(name, warnings) : fail(database.error());
     return found ? found : fail(Errc::database, found.error().detail);
 }
 
@@ -127,7 +158,7 @@ Result<void> Store::update_iface(std::string_view name, const Change& change) co
         return fail(database.error());
     }
     Warnings ignored;
-    Result<Record> iface = read_iface(*database, name, ignored);
+    Result<Record> iface = database->read_iface(name, ignored);
     if (!iface) {
         return fail(Errc::database, iface.error().detail);
     }
@@ -138,26 +169,12 @@ Result<void> Store::update_iface(std::string_view name, const Change& change) co
     }
     if (done) {
         base::check(changed.text(Key::iface_name) == name, "an update keeps the identity of a record");
-        done = put_iface(*database, changed);
+        done = database->noted(fmt::format("{}/{}", ifaces_name, name), {}, [&] {
+            Result<void> put = put_iface(*database, changed);
+            return put ? database->spread_iface(changed) : put;
+        });
     }
-    Result<std::vector<NodePlace>> bound =
-        done ? database->places(bound_to(name), ignored) : fail(done.error());
-    if (!bound) {
-        return fail(bound.error());
-    }
-    for (const NodePlace& place : *bound) {
-        Result<Record> node = database->read(place, ignored);
-        if (!node) {
-            continue;
-        }
-        Record fresh = *node;
-        copy_iface(changed, fresh);
-        Result<NodePlace> written = fresh == *node ? Result<NodePlace>(place) : database->write(fresh, place);
-        if (!written) {
-            return fail(written.error());
-        }
-    }
-    return {};
+    return done;
 }
 
 Result<void> Store::remove_iface(std::string_view name, const InUse& in_use) const {
@@ -171,7 +188,7 @@ Result<void> Store::remove_iface(std::string_view name, const InUse& in_use) con
     }
     Result<Directory> directory = database->existing({ifaces_name});
     Warnings ignored;
-    Result<Record> present = read_iface(*database, name, ignored);
+    Result<Record> present = database->read_iface(name, ignored);
     Result<std::vector<NodePlace>> bound =
         present ? database->places(bound_to(name), ignored) : fail(Errc::database, present.error().detail);
     if (!bound || !directory) {

@@ -22,7 +22,7 @@ tl::unexpected<base::Error> no_record(const NodeId& id) {
 
 /// The tag under which other interfaces know the portal.
 std::int32_t tag_of_portal(const std::vector<NodePlace>& places) {
-    auto tagged = std::ranges::find_if(places, [](const NodePlace& p) { return !p.iface.empty(); });
+    auto tagged = std::ranges::find_if(places, [](const NodePlace& p) { return !p.flat; });
     return tagged == places.end() ? tpgt_unknown : tagged->id.portal.tpgt;
 }
 
@@ -46,19 +46,16 @@ Result<std::vector<Record>> Store::nodes(const NodeFilter& filter, Warnings& war
         return database.error().code == Errc::not_found ? Result<std::vector<Record>>(found)
                                                         : fail(database.error());
     }
-    Result<std::vector<NodePlace>> places = database->places(filter, warnings);
-    if (!places) {
-        return fail(places.error());
-    }
-    for (const NodePlace& place : *places) {
-        Result<Record> record = database->read(place, warnings);
-        if (record) {
-            found.push_back(std::move(*record));
-        } else if (record.error().code != Errc::not_found && warnings.size() < warnings_max) {
-            warnings.push_back(record.error().detail);
+    auto read = [&](const NodePlace& place, const Directory& directory) {
+        Result<Record> record = database->read_in(directory, place, warnings);
+        if (!record) {
+            return Result<void>(fail(record.error()));
         }
-    }
-    return found;
+        found.push_back(std::move(*record));
+        return Result<void>();
+    };
+    Result<void> done = database->walk(filter, warnings, read);
+    return done ? Result<std::vector<Record>>(std::move(found)) : fail(done.error());
 }
 
 Result<Record> Store::node(const NodeId& id, Warnings& warnings) const {
@@ -66,11 +63,17 @@ Result<Record> Store::node(const NodeId& id, Warnings& warnings) const {
     if (!database) {
         return database.error().code == Errc::not_found ? no_record(id) : fail(database.error());
     }
-    Result<std::optional<NodePlace>> place = database->find(id, false);
-    if (!place) {
-        return fail(place.error());
+    constexpr int looks_max = 8;
+    Result<Record> record = no_record(id);
+    // What was found and is not there has moved under a tag, or is gone: the next look tells.
+    for (int look = 0; look < looks_max && !record && record.error().code == Errc::not_found; ++look) {
+        Result<std::optional<NodePlace>> place = database->find(id, false);
+        if (!place || !*place) {
+            return place ? no_record(id) : fail(place.error());
+        }
+        record = database->read(**place, warnings);
     }
-    return *place ? database->read(**place, warnings) : Result<Record>(no_record(id));
+    return record;
 }
 
 Result<NodeId> Store::write_node(const Record& node) const {
@@ -96,7 +99,7 @@ Result<NodeId> Store::write_node(const Record& node) const {
         }
         id = node_id(record);
     }
-    Result<std::optional<NodePlace>> old = database->find(id, false);
+    Result<std::optional<StoredNode>> old = database->find_record(id, false);
     if (!old) {
         return fail(old.error());
     }
@@ -109,25 +112,20 @@ Result<void> Store::update_node(const NodeId& id, const Change& change) const {
     if (!database) {
         return fail(database.error());
     }
-    Result<std::optional<NodePlace>> place = database->find(id, false);
-    if (!place) {
-        return fail(place.error());
+    Result<std::optional<StoredNode>> old = database->find_record(id, false);
+    if (!old) {
+        return fail(old.error());
     }
-    if (!*place) {
+    if (!*old) {
         return no_record(id);
     }
-    Warnings ignored;
-    Result<Record> record = database->read(**place, ignored);
-    if (!record) {
-        return fail(record.error());
-    }
-    Record changed = *record;
+    Record changed = (*old)->record;
     Result<void> done = change(changed);
-    if (!done || changed == *record) {
+    if (!done || changed == (*old)->record) {
         return done;
     }
-    base::check(node_id(changed) == node_id(*record), "an update keeps the identity of a record");
-    Result<NodePlace> written = database->write(changed, **place);
+    base::check(node_id(changed) == node_id((*old)->record), "an update keeps the identity of a record");
+    Result<NodePlace> written = database->write(changed, *old);
     return written ? Result<void>() : fail(written.error());
 }
 

@@ -1,6 +1,6 @@
 // The text form of records and of iscsid.conf: one "key = value" a line. The reader is tolerant and bounded:
-// what it cannot use becomes a warning and the default stays. The printers give open-iscsi's bytes. Owns
-// nothing; pure functions; any thread.
+// a line that is none becomes a warning, a value that it cannot use is kept (Record::take). The printers give
+// open-iscsi's bytes. Owns nothing; pure functions; any thread.
 #pragma once
 
 #include "base/result.hpp"
@@ -21,6 +21,9 @@ using Warnings = std::vector<std::string>;
 
 /// At most this many warnings of one file are kept.
 inline constexpr std::size_t warnings_max = 64;
+
+/// Adds a warning unless there are too many.
+void add_warning(Warnings& warnings, std::string what);
 
 struct Line {
     std::size_t number; ///< from 1
@@ -44,7 +47,11 @@ struct Config {
     Record daemon{RecordKind::daemon};
 };
 
+/// A value that cannot be used is a warning, too: of this file, nobody else tells.
 Config parse_config(std::string_view text, std::string_view source, Warnings& warnings);
+
+/// True for a secret, which is shown to those only who ask for it; not for the reference to one.
+bool is_masked(const Field& row, std::string_view value);
 
 /// The file form: keys without a value are left out, secrets are written, unknown keys come last.
 std::string file_text(const Record& record);

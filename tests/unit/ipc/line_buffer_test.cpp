@@ -1,4 +1,6 @@
+#include "base/wiped.hpp"
 #include "ipc/line_buffer.hpp"
+#include "support/heap_watch.hpp"
 
 #include <algorithm>
 #include <catch2/catch.hpp>
@@ -69,6 +71,26 @@ TEST_CASE("what has no newline yet is kept", "[ipc]") {
     buffer.append("d\nef");
     CHECK(take_all(buffer) == std::vector<std::string>{"abcd"});
     CHECK(buffer.size() == 2);
+}
+
+TEST_CASE("a line that was taken out is not left in the buffer", "[ipc][secret][CHAP-11]") {
+    test::HeapWatch watch("a secret of some length");
+    const std::string beside =
+        GENERATE(as<std::string>(), "", "more", "a line that is longer than the other\n");
+    {
+        LineBuffer buffer;
+        // Room for all, so that no block is outgrown with the secret in it: the daemon's heap is wiped.
+        buffer.append(std::string(200, 'x') + "\n");
+        take_all(buffer);
+        buffer.append("before\n");
+        buffer.append(test::needle.text);
+        buffer.append("\n" + beside);
+        for (auto line = buffer.next(); line && *line; line = buffer.next()) {
+            base::wipe(**line); // it is whoever's who took it
+        }
+        buffer.append("rest\n");
+    }
+    CHECK(test::HeapWatch::found() == 0);
 }
 
 TEST_CASE("a line of exactly the bound is taken, one more byte ends it for good", "[ipc]") {

@@ -140,3 +140,17 @@ TEST_CASE("the shipped iscsid.conf names every key that can be set there", "[rec
         }
     }
 }
+
+TEST_CASE("what a value may be is told for every type", "[records]") {
+    using records::allowed_text;
+    using records::field;
+    CHECK(allowed_text(field(Key::session_cmds_max)) == "a power of two from 2 to 2048");
+    CHECK(allowed_text(field(Key::conn_max_xmit_data_segment_length)) ==
+          "0 or a number from 512 to 16777215");
+    CHECK(allowed_text(field(Key::node_leading_login)) == "Yes or No");
+    CHECK(allowed_text(field(Key::session_authmethod)) == "None or CHAP");
+    CHECK(allowed_text(field(Key::session_chap_algs)) ==
+          "a list without repetition of MD5, SHA1, SHA256 or SHA3-256");
+    CHECK(allowed_text(field(Key::session_username)) ==
+          "text of at most 255 bytes, without blanks at its ends");
+}

@@ -24,7 +24,7 @@ TEST_CASE("portals are read in every form that operators use", "[rfc7143-13.8]")
         Case{"[fe80::1]:3261,2", {"fe80::1", 3261, 2}}, Case{"[fe80::1],2", {"fe80::1", 3260, 2}},
         Case{"[fe80::1%eth0]:3261", {"fe80::1%eth0", 3261, -1}},
         Case{"fe80::1%eth0", {"fe80::1%eth0", 3260, -1}},
-        Case{"::ffff:10.0.0.1", {"::ffff:10.0.0.1", 3260, -1}},
+        Case{"::ffff:10.0.0.1", {"::ffff:10.0.0.1", 3260, -1}}, Case{"[nas]:3260,1", {"nas", 3260, 1}},
         Case{"[::ffff:10.0.0.1]:65535", {"::ffff:10.0.0.1", 65535, -1}});
     INFO(text);
     auto parsed = parse_portal(text);
@@ -36,8 +36,8 @@ TEST_CASE("broken portals are refused with the part that is wrong", "[rfc7143-13
     const char* text =
         GENERATE("", ":3260", "10.0.0.1:", "10.0.0.1:0", "10.0.0.1:65536", "10.0.0.1:x", "10.0.0.1:-1",
                  "10.0.0.1,", "10.0.0.1,65536", "10.0.0.1,1,2", "[::1", "[::1]3260", "[::1]:", "[]",
-                 "[10.0.0.1]:3260", "[nas]", "10.0.0.1:3260:1", "../x", "a/b", "a b", "a\nb", "..", "1::2::3",
-                 "[::1]:3260x", "10.0.0.1:+1", ",1", "[::1%]:1", "[::1%../x]:1");
+                 "10.0.0.1:3260:1", "../x", "a/b", "a b", "a\nb", "..", "1::2::3", "[::1]:3260x",
+                 "10.0.0.1:+1", ",1", "[::1%]:1", "[::1%../x]:1");
     INFO(text);
     auto parsed = parse_portal(text);
     REQUIRE_FALSE(parsed);
@@ -46,9 +46,11 @@ TEST_CASE("broken portals are refused with the part that is wrong", "[rfc7143-13
     CHECK(parsed.error().detail.find('\n') == std::string::npos);
 }
 
-TEST_CASE("a portal prints with brackets around IPv6 only", "[rfc7143-13.8]") {
+TEST_CASE("a portal prints with brackets around IPv6 and names without a dot", "[rfc7143-13.8]") {
     CHECK(records::address_port({"10.0.0.1", 3260, 1}) == "10.0.0.1:3260");
-    CHECK(records::portal_text({"nas", 3260, 1}) == "nas:3260,1");
+    CHECK(records::portal_text({"nas", 3260, 1}) == "[nas]:3260,1");
+    CHECK(records::portal_text({"nas.example.com", 3260, 1}) == "nas.example.com:3260,1");
+    CHECK(records::portal_text({"::ffff:10.0.0.1", 3260, 1}) == "[::ffff:10.0.0.1]:3260,1");
     CHECK(records::portal_text({"fe80::1", 3261, 2}) == "[fe80::1]:3261,2");
     CHECK(records::portal_text({"10.0.0.9", 3260, -1}) == "10.0.0.9:3260,4294967295");
 }
@@ -73,7 +75,15 @@ TEST_CASE("file names of portals are read back", "[records]") {
 
 TEST_CASE("an interface name is a file name of at most 64 bytes", "[records]") {
     CHECK(records::check_iface_name("10.0.0.1:3260:vol-1"));
+    CHECK(records::check_iface_name("bnx2i.00:11:22:33:44:55-ipv4_0"));
+    CHECK(records::check_iface_name("[fe80::1]:3260:vol-1"));
+    CHECK(records::check_iface_name("two words"));
     CHECK(records::check_iface_name(std::string(64, 'a')));
+    for (const char* bad : {"$(id)", "a`id`", "a;b", "a|b", "a&b", "a>b", "a*", "a?", "{a,b}", "a'", "a\"",
+                            "a\\b", "(a)", "a!1"}) {
+        INFO(bad);
+        CHECK_FALSE(records::check_iface_name(bad));
+    }
     for (const std::string& bad :
          {std::string(), std::string(65, 'a'), std::string("../x"), std::string("a/b"), std::string(".."),
           std::string(".hidden"), std::string("a\nb"), std::string("a ")}) {

@@ -39,7 +39,8 @@ TEST_CASE("a refused value leaves the record as it was", "[records]") {
     auto done = node.set("node.startup", "bogus");
     REQUIRE_FALSE(done);
     CHECK(done.error().code == base::Errc::invalid);
-    CHECK(done.error().detail == "unknown value format 'bogus' for parameter name 'node.startup'");
+    CHECK(done.error().detail == "unknown value format 'bogus' for parameter name 'node.startup'; allowed is "
+                                 "manual, automatic or onboot");
     CHECK(node == before);
 }
 
@@ -102,4 +103,39 @@ TEST_CASE("a new node has the template's values, the interface's keys and its ow
     CHECK_FALSE(records::make_node(tmpl, "../x", {"10.0.0.1", 3260, 1}, iface, {}));
     CHECK_FALSE(records::make_node(tmpl, "iqn.2001-04.com.example:t1", {"10.0.0.1/..", 3260, 1}, iface, {}));
     CHECK_FALSE(records::make_node(tmpl, "iqn.2001-04.com.example:t1", {"10.0.0.1", 0, 1}, iface, {}));
+}
+
+TEST_CASE("a name that no file can have is refused, however it comes about", "[records]") {
+    std::string host;
+    while (host.size() < 246) {
+        host += "a.";
+    }
+    records::NodeId id{"iqn.2001-04.com.example:t1", {host + "eeee", 1, 1}, "default"};
+    CHECK(records::check_node_id(id)); // 250 bytes and ",1,1"
+    id.portal.port = 3260;
+    CHECK(records::check_node_id(id).error().code == base::Errc::invalid);
+}
+
+TEST_CASE("an operator cannot refer to a credential that can be none", "[records]") {
+    Record node(RecordKind::node);
+    CHECK(node.modify("node.session.auth.password", "credential:../../etc/shadow").error().code ==
+          base::Errc::invalid);
+    CHECK(node == Record(RecordKind::node));
+    CHECK(node.modify("node.session.auth.password", "credential:iscsi"));
+    CHECK(node.modify("node.session.auth.username", "credential:../x"));
+    // A file's is kept, and the login that needs it fails.
+    CHECK(node.take("node.session.auth.password", "credential:../x"));
+    CHECK(node.text(Key::session_password) == "credential:../x");
+}
+
+TEST_CASE("an interface takes the keys of its own address family only", "[records]") {
+    auto v4 = *records::make_iface("if0");
+    auto v6 = *records::make_iface("my_ipv6_if");
+    CHECK(v4.modify("iface.bootproto", "dhcp"));
+    CHECK(v6.modify("iface.ipv6_router", "fe80::1"));
+    for (auto* wrong : {&v4, &v6}) {
+        auto refused = wrong->modify(wrong == &v4 ? "iface.ipv6_router" : "iface.bootproto", "x");
+        REQUIRE_FALSE(refused);
+        CHECK(refused.error().detail.ends_with("Invalid param name."));
+    }
 }

@@ -145,6 +145,17 @@ TEST_CASE("discovering again keeps what people set and writes nothing that did n
     CHECK(fs::last_write_time(path) == written);
 }
 
+TEST_CASE("discovering again can also begin every record anew, as open-iscsi does", "[store]") {
+    Discovery temp;
+    temp.apply(temp.update({{t1, portal_a}}));
+    REQUIRE(temp.store.update_node({t1, portal_a, "default"},
+                                   [](Record& node) { return node.modify("node.startup", "automatic"); }));
+    DiscoveryUpdate again = temp.update({{t1, portal_a}});
+    again.overwrite = true;
+    CHECK(temp.apply(again).kept.size() == 1);
+    CHECK(temp.node(t1, portal_a).text(Key::node_startup) == "manual");
+}
+
 TEST_CASE("what a source no longer names is removed, unless a session runs on it", "[store]") {
     Discovery temp;
     const std::string t3 = "iqn.2001-04.com.example:t3";
@@ -160,7 +171,7 @@ TEST_CASE("what a source no longer names is removed, unless a session runs on it
     CHECK(temp.node(t1, {"10.9.9.9", 3260, 1}).text(Key::node_discovery_type) == "static");
 }
 
-TEST_CASE("an empty answer removes nothing", "[store]") {
+TEST_CASE("an empty answer removes nothing", "[store][DISC-07]") {
     Discovery temp;
     temp.apply(temp.update({{t1, portal_a}}));
     DiscoveryChanges changes = temp.apply(temp.update({}));
@@ -168,7 +179,7 @@ TEST_CASE("an empty answer removes nothing", "[store]") {
     CHECK(temp.node(t1, portal_a).text(Key::node_name) == t1);
 }
 
-TEST_CASE("each operation of a discovery can be left out", "[store]") {
+TEST_CASE("each operation of a discovery can be left out", "[store][DISC-07]") {
     Discovery temp;
     temp.apply(temp.update({{t1, portal_a}}));
     DiscoveryUpdate update = temp.update({{t2, portal_a}});
@@ -186,7 +197,8 @@ TEST_CASE("one bad name in an answer refuses all of it", "[store]") {
     Discovery temp;
     for (const FoundPortal& bad :
          {FoundPortal{"../../x", portal_a}, FoundPortal{t2, {"10.0.0.1\nx", 3260, 1}},
-          FoundPortal{t2, {"10.0.0.1/..", 3260, 1}}, FoundPortal{t2, {"10.0.0.1", 0, 1}}}) {
+          FoundPortal{t2, {"10.0.0.1/..", 3260, 1}}, FoundPortal{t2, {"10.0.0.1", 0, 1}},
+          FoundPortal{t2, {std::string(252, 'a'), 3260, 1}}, FoundPortal{t2, portal_a, "not asked"}}) {
         auto done = temp.store.apply_discovery(temp.update({{t1, portal_a}, bad}), temp.config);
         REQUIRE_FALSE(done);
         CHECK(done.error().code == base::Errc::invalid);
@@ -229,9 +241,88 @@ TEST_CASE("a record found by another source follows it, link and all", "[store]"
     CHECK(fs::is_symlink(temp.db("send_targets/10.0.0.2,3260" + link)));
 }
 
+TEST_CASE("each interface gets records of what was found through it, and of nothing else", "[store]") {
+    Discovery temp;
+    const Portal portal_b{"10.2.0.1", 3260, 2};
+    std::vector<std::string> both{"vlan1", "vlan2"};
+    DiscoveryChanges changes =
+        temp.apply(temp.update({{t1, portal_a, "vlan1"}, {t1, portal_b, "vlan2"}}, both));
+    CHECK(changes.added == std::vector<NodeId>{{t1, portal_a, "vlan1"}, {t1, portal_b, "vlan2"}});
+    auto left = [&] {
+        std::vector<NodeId> ids;
+        auto known = temp.store.discovered(RecordKind::send_targets, source);
+        REQUIRE(known);
+        return *known;
+    };
+    CHECK(left().size() == 2);
+
+    // A portal that moved from one network to the other.
+    changes = temp.apply(
+        temp.update({{t1, portal_a, "vlan2"}, {t1, portal_b, "vlan2"}, {t2, portal_a, "vlan1"}}, both));
+    CHECK(changes.removed == std::vector<NodeId>{{t1, portal_a, "vlan1"}});
+    // One that could not ask has nothing to say.
+    changes = temp.apply(temp.update({{t1, portal_b, "vlan2"}}, both));
+    CHECK(changes.removed == std::vector<NodeId>{{t1, portal_a, "vlan2"}});
+    CHECK(left() == std::vector<NodeId>{{t1, portal_b, "vlan2"}, {t2, portal_a, "vlan1"}});
+    // One that was not asked keeps what is there.
+    temp.apply(
+        temp.update({{t1, portal_b, "vlan1"}, {t1, portal_b, "vlan2"}, {t2, portal_a, "vlan1"}}, both));
+    changes = temp.apply(temp.update({{t1, portal_b, "vlan1"}}, {"vlan1"}));
+    CHECK(changes.removed == std::vector<NodeId>{{t2, portal_a, "vlan1"}});
+    changes = temp.apply(temp.update({{t2, portal_b, "vlan1"}}, {"vlan1"}));
+    CHECK(changes.removed == std::vector<NodeId>{{t1, portal_b, "vlan1"}, {t1, portal_b, "vlan2"}});
+}
+
+TEST_CASE("discovering again copies what the interface sets and leaves the rest", "[store]") {
+    Discovery temp;
+    REQUIRE(temp.config.node.set(Key::iface_initiatorname, "iqn.2001-04.com.example:me"));
+    REQUIRE(temp.config.node.set(Key::iface_mtu, "9000"));
+    DiscoveryUpdate update = temp.update({{t1, portal_a}});
+    temp.apply(update);
+    REQUIRE(temp.store.update_node({t1, portal_a, "default"},
+                                   [](Record& node) { return node.modify("iface.transport_name", "iser"); }));
+    REQUIRE(update.ifaces[0].set(Key::iface_net_ifacename, "eth1"));
+    temp.apply(update);
+    Record node = temp.node(t1, portal_a);
+    CHECK(node.text(Key::iface_transport_name) == "iser");
+    CHECK(node.text(Key::iface_initiatorname) == "iqn.2001-04.com.example:me");
+    CHECK(node.number(Key::iface_mtu) == 9000);
+    CHECK(node.text(Key::iface_net_ifacename) == "eth1");
+}
+
+TEST_CASE("a portal that an answer names under two tags is in the first of them", "[store]") {
+    Discovery temp;
+    const Portal other_tag{"10.0.0.1", 3260, 2};
+    for (int round = 0; round < 2; ++round) {
+        DiscoveryChanges changes = temp.apply(temp.update({{t1, portal_a}, {t1, other_tag}}));
+        CHECK((round == 0 ? changes.added : changes.kept) == std::vector<NodeId>{{t1, portal_a, "default"}});
+        CHECK((round == 0 ? changes.kept : changes.added).empty());
+        CHECK(fs::exists(temp.db("nodes/" + t1 + "/10.0.0.1,3260,1/default")));
+    }
+}
+
+TEST_CASE("a record that became another's meanwhile is not removed", "[store]") {
+    Discovery temp;
+    temp.apply(temp.update({{t1, portal_a}, {t2, portal_a}}));
+    // The question comes after the listing and before the removal.
+    auto becomes_static = [&](const NodeId& id) {
+        REQUIRE(temp.store.write_node(new_node(id.target, id.portal)));
+        return false;
+    };
+    DiscoveryUpdate update = temp.update({{t1, portal_a}});
+    update.in_use = becomes_static;
+    CHECK(temp.apply(update).removed.empty());
+    CHECK(temp.node(t2, portal_a).text(Key::node_discovery_type) == "static");
+    auto changes = temp.store.remove_discovery(RecordKind::send_targets, source, becomes_static);
+    REQUIRE(changes);
+    CHECK(changes->removed.empty());
+    CHECK(temp.node(t1, portal_a).text(Key::node_discovery_type) == "static");
+}
+
 TEST_CASE("removing a discovery record removes what it found", "[store]") {
     Discovery temp;
-    temp.apply(temp.update({{t1, portal_a}, {t2, portal_a}}, {"default", "if1"}));
+    temp.apply(temp.update({{t1, portal_a}, {t2, portal_a}, {t1, portal_a, "if1"}, {t2, portal_a, "if1"}},
+                           {"default", "if1"}));
     REQUIRE(temp.store.write_node(new_node(t1, {"10.9.9.9", 3260, 1})));
     CHECK(temp.store.discovered(RecordKind::send_targets, source)->size() == 4);
     auto changes = temp.store.remove_discovery(RecordKind::send_targets, source, {});

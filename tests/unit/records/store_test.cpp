@@ -3,9 +3,11 @@
 #include "unit/records/golden_nodes.hpp"
 #include "unit/records/temp_store.hpp"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <utility>
 
 using namespace iscsi;
 using namespace iscsi::records;
@@ -17,18 +19,6 @@ const std::string t1 = "iqn.2001-04.com.example:t1";
 const std::string t2 = "iqn.2001-04.com.example:t2";
 const Portal portal_a{"10.0.0.1", 3260, 1};
 const Portal portal_b{"::1", 3260, 1};
-
-std::vector<std::string> listing(const Store& store, const NodeFilter& filter = {}) {
-    Warnings warnings;
-    auto nodes = store.nodes(filter, warnings);
-    REQUIRE(nodes);
-    std::vector<std::string> lines;
-    for (const Record& node : *nodes) {
-        NodeId id = node_id(node);
-        lines.push_back(portal_text(id.portal) + " " + id.target + " " + id.iface);
-    }
-    return lines;
-}
 
 Change setting(std::string name, std::string value) {
     return [name = std::move(name), value = std::move(value)](Record& record) {
@@ -221,11 +211,8 @@ TEST_CASE("an unwritable database is named with the reason and nothing half done
     for (const char* dir : {"/etc", "/etc/iscsi", "/etc/iscsi/nodes", "/run"}) {
         fs::permissions(temp.root.path() + dir, fs::perms(0755));
     }
-    fs::permissions(temp.root.path() + "/run/lock", fs::perms(0755));
-    fs::permissions(temp.root.path() + "/run/lock/iscsi", fs::perms(0777));
-    for (const auto& entry : fs::directory_iterator(temp.root.path() + "/run/lock/iscsi")) {
-        fs::permissions(entry.path(), fs::perms(0666));
-    }
+    fs::remove_all(temp.root.path() + "/run/lock/iscsi"); // the child makes its own
+    fs::permissions(temp.root.path() + "/run/lock", fs::perms(0777));
     pid_t child = ::fork();
     REQUIRE(child >= 0);
     if (child == 0) {

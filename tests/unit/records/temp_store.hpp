@@ -88,4 +88,17 @@ inline std::string tree(const std::string& root) {
     return all;
 }
 
+/// "10.0.0.1:3260,1 iqn... default" of each record.
+inline std::vector<std::string> listing(const Store& store, const NodeFilter& filter = {}) {
+    Warnings warnings;
+    auto nodes = store.nodes(filter, warnings);
+    REQUIRE(nodes);
+    std::vector<std::string> lines;
+    for (const Record& node : *nodes) {
+        NodeId id = node_id(node);
+        lines.push_back(portal_text(id.portal) + " " + id.target + " " + id.iface);
+    }
+    return lines;
+}
+
 } // namespace iscsi::records::test

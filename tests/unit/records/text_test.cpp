@@ -86,7 +86,7 @@ TEST_CASE("the reader takes blanks, comments, duplicates and a last line without
     CHECK(node.number(Key::session_nr_sessions) == 2);
 }
 
-TEST_CASE("what the reader cannot use is a warning and the default stays", "[records]") {
+TEST_CASE("a line that is none is a warning, a value that cannot be used is not", "[records]") {
     Warnings warnings;
     std::string text = "node.startup = bogus\nno separator\n= value\nkey with blanks = x\n"
                        "node.session.cmds_max = 0\nnode.name = " +
@@ -94,12 +94,84 @@ TEST_CASE("what the reader cannot use is a warning and the default stays", "[rec
                        "node.session.auth.password = " + std::string(300, 'p') + "\n";
     Record node = parse_record(RecordKind::node, text, "file", warnings);
     CHECK(node.text(Key::node_startup) == "manual");
-    CHECK(node.number(Key::session_cmds_max) == 128);
+    CHECK(node.number(Key::session_cmds_max) == 2);
     CHECK(node.text(Key::node_name).empty());
     CHECK(node.number(Key::session_queue_depth) == 16);
-    REQUIRE(warnings.size() == 7);
-    CHECK(warnings[0] == "file:1: unknown value format 'bogus' for parameter name 'node.startup'");
-    CHECK(warnings[6].find("ppp") == std::string::npos);
+    REQUIRE(warnings.size() == 4);
+    CHECK(warnings[0] == "file:2: the line is not 'key = value' and was left out");
+    std::vector<std::string> notes = node.notes();
+    REQUIRE(notes.size() == 3);
+    CHECK(notes[0] == "unknown value format 'bogus' for parameter name 'node.startup'; allowed is manual, "
+                      "automatic or onboot; used is manual");
+    CHECK(notes[1] ==
+          "bad value '0' for node.session.cmds_max; allowed is a power of two from 2 to 2048; used is 2");
+    CHECK(notes[2].find("ppp") == std::string::npos);
+    CHECK(notes[2].ends_with("; used is none"));
+}
+
+TEST_CASE("a value that cannot be used is written back until its key is set", "[records]") {
+    Record node = parsed(RecordKind::node, "node.session.cmds_max = 4096\n"
+                                           "node.session.nr_sessions = 99999999999999999999\n"
+                                           "node.conn[0].timeo.noop_out_interval = -1\n"
+                                           "node.session.auth.chap_algs = SHA256,SHA512,MD5\n"
+                                           "node.startup = never\n");
+    CHECK(node.number(Key::session_cmds_max) == 2048);
+    CHECK(node.number(Key::session_nr_sessions) == 1);
+    CHECK(node.number(Key::conn_noop_out_interval) == 0);
+    CHECK(node.text(Key::session_chap_algs) == "SHA256,MD5"); // what is unknown alone is left out
+    REQUIRE(node.set("node.session.timeo.replacement_timeout", "77"));
+    std::string text = file_text(node);
+    for (const char* line :
+         {"node.session.cmds_max = 4096\n", "node.session.nr_sessions = 99999999999999999999\n",
+          "node.conn[0].timeo.noop_out_interval = -1\n", "node.session.auth.chap_algs = SHA256,SHA512,MD5\n",
+          "node.startup = never\n", "node.session.timeo.replacement_timeout = 77\n"}) {
+        CHECK(text.find(line) != std::string::npos);
+    }
+    CHECK(parsed(RecordKind::node, text) == node);
+    Record before = node;
+    REQUIRE(node.set("node.session.cmds_max", "2048"));
+    CHECK_FALSE(node == before);
+    CHECK(file_text(node).find("node.session.cmds_max = 2048\n") != std::string::npos);
+    CHECK(file_text(node).find("4096") == std::string::npos);
+}
+
+TEST_CASE("of a key that stands there twice the line counts that can be used", "[records]") {
+    Record node = parsed(RecordKind::node, "node.session.auth.chap_algs = SHA256\n"
+                                           "node.session.auth.chap_algs = ROT13\n"
+                                           "node.session.cmds_max = 4096\nnode.session.cmds_max = 64\n");
+    CHECK(node.text(Key::session_chap_algs) == "SHA256");
+    CHECK(node.notes().empty());
+    CHECK(parsed(RecordKind::node, file_text(node)) == node);
+}
+
+TEST_CASE("what cannot be used falls back to the value of a new record of the kind", "[records]") {
+    Record first = parsed(RecordKind::isns, "discovery.type = sendtargets\ndiscovery.type =\n");
+    CHECK(first.text(Key::discovery_type) == "sendtargets");
+    CHECK(first.refused(Key::discovery_type) == nullptr);
+    CHECK(parsed(RecordKind::isns, file_text(first)) == first);
+
+    Record second = parsed(RecordKind::isns, "discovery.type = ROT13\n");
+    CHECK(second.text(Key::discovery_type) == "isns");
+    CHECK(parsed(RecordKind::isns, file_text(second)) == second);
+}
+
+TEST_CASE("keys of other versions are written back byte for byte", "[records]") {
+    std::string lines =
+        "node.a = \nnode.b = <empty>\nnode.c = x\ty\nnode.d = " + std::string(1000, 'v') + "\n";
+    std::string many;
+    for (int i = 0; i < 300; ++i) {
+        many += "node.n" + std::to_string(i) + " = v\n";
+    }
+    for (const std::string& kept : {lines, many}) {
+        Record node = parsed(RecordKind::node, kept);
+        std::string text = file_text(node);
+        CHECK(text.ends_with("\n" + kept + "# END RECORD\n"));
+        CHECK(parsed(RecordKind::node, text) == node);
+    }
+    Record node = parsed(RecordKind::node, lines);
+    REQUIRE(node.set("node.d", "short"));
+    CHECK(file_text(node).find("node.d = short\n") != std::string::npos);
+    CHECK(file_text(node).find("vvv") == std::string::npos);
 }
 
 TEST_CASE("hostile text neither breaks the reader nor floods its warnings", "[records]") {
@@ -146,7 +218,8 @@ TEST_CASE("iscsid.conf gives the templates of nodes and discovery and the daemon
                                                    "iscsid.safe_logout = Yes\n"
                                                    "isns.address = 10.0.0.1\n"
                                                    "iscsid.future = 1\n"
-                                                   "node.session.auth.chap_algs = ROT13\n",
+                                                   "node.session.auth.chap_algs = ROT13\n"
+                                                   "node.session.cmds_max = 4096\n",
                                                    "conf", warnings);
     CHECK(config.node.number(Key::conn_login_timeout) == 15);
     CHECK(config.node.number(Key::iface_mtu) == 9000);
@@ -157,6 +230,9 @@ TEST_CASE("iscsid.conf gives the templates of nodes and discovery and the daemon
     CHECK(config.daemon.boolean(Key::daemon_safe_logout));
     CHECK(config.daemon.unknown().size() == 1);
     CHECK(config.node.unknown().empty());
-    REQUIRE(warnings.size() == 1);
+    CHECK(config.node.number(Key::session_cmds_max) == 2048);
+    CHECK(file_text(config.node).find("node.session.cmds_max = 4096\n") != std::string::npos);
+    REQUIRE(warnings.size() == 2);
     CHECK(warnings[0].starts_with("conf:9: "));
+    CHECK(warnings[1].starts_with("conf:10: bad value '4096' for node.session.cmds_max"));
 }

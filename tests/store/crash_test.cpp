@@ -1,0 +1,316 @@
+// Every change of the record database, cut off at every system call, or with every call failing: what readers
+// see then, what the next writer makes of it, and in which order things reach the disk.
+#include "operations.hpp"
+#include "traced.hpp"
+#include "tree.hpp"
+
+#include "support/sanitized.hpp"
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <filesystem>
+#include <fmt/format.h>
+#include <set>
+
+using namespace iscsi;
+using namespace iscsi::test;
+using records::NodeId;
+using records::Record;
+
+namespace {
+
+namespace fs = std::filesystem;
+using Kind = FileCall::Kind;
+
+bool is_hidden(std::string_view path) {
+    return path.substr(path.rfind('/') + 1).starts_with('.');
+}
+
+/// Without empty directories directly below the database: once made they stay.
+Tree essence(Tree tree) {
+    for (auto it = tree.begin(); it != tree.end();) {
+        auto next = std::next(it);
+        bool is_top = it->second.kind == 'd' && it->first.find('/') == std::string::npos;
+        bool is_empty = next == tree.end() || !next->first.starts_with(it->first + "/");
+        it = is_top && is_empty ? tree.erase(it) : next;
+    }
+    return tree;
+}
+
+/// A database in a directory of its own, with an operation, and its trees before and after that.
+struct Scene {
+    explicit Scene(const Operation& wanted) : operation(wanted) {
+        operation.prepare(store);
+        before = take_tree(db);
+        locks = take_tree(store.paths().lock_dir());
+        nodes_before = nodes();
+        auto done = operation.run(store);
+        REQUIRE(done);
+        after = take_tree(db);
+        nodes_after = nodes();
+    }
+
+    void begin_again() const {
+        put_tree(db, before);
+        put_tree(store.paths().lock_dir(), locks);
+    }
+
+    std::vector<Record> nodes() const {
+        records::Warnings warnings;
+        auto found = store.nodes({}, warnings);
+        REQUIRE(found);
+        CHECK(warnings == records::Warnings{});
+        return *found;
+    }
+
+    Traced cut_at(Cut cut) const {
+        begin_again();
+        return run_traced([this] { return operation.run(store) ? 0 : 1; }, cut);
+    }
+
+    ScratchDirectory root;
+    records::Store store{records::Paths(root.path()), std::chrono::seconds(5)};
+    std::string db = store.paths().db_dir();
+    Operation operation;
+    Tree before;
+    Tree locks;
+    Tree after;
+    std::vector<Record> nodes_before;
+    std::vector<Record> nodes_after;
+};
+
+/// The same record, whatever its group tag is.
+bool same_record(const Record& a, const Record& b) {
+    NodeId first = node_id(a);
+    NodeId second = node_id(b);
+    first.portal.tpgt = second.portal.tpgt;
+    return first == second;
+}
+
+bool contains_same(const std::vector<Record>& all, const Record& wanted) {
+    return std::ranges::any_of(all, [&](const Record& record) { return same_record(record, wanted); });
+}
+
+/// A reader that comes now sees whole records, old or new ones, and of those that stay all.
+void check_readers(const Scene& scene) {
+    std::vector<Record> seen = scene.nodes();
+    for (const Record& record : seen) {
+        CHECK(std::ranges::count(scene.nodes_before, record) +
+                  std::ranges::count(scene.nodes_after, record) !=
+              0);
+    }
+    for (const Record& record : scene.nodes_before) {
+        CHECK((contains_same(seen, record) || !contains_same(scene.nodes_after, record)));
+    }
+    for (records::RecordKind kind : {records::RecordKind::send_targets, records::RecordKind::isns}) {
+        records::Warnings warnings;
+        CHECK(scene.store.discoveries(kind, warnings));
+        CHECK(warnings == records::Warnings{});
+    }
+}
+
+/// No file is half of anything, and nothing is where it neither was nor is to be.
+void check_files(const Scene& scene, const Tree& cut) {
+    auto is_as_in = [](const Tree& tree, const std::string& path, const TreeEntry& entry) {
+        auto found = tree.find(path);
+        return found != tree.end() && found->second == entry;
+    };
+    for (const auto& [path, entry] : cut) {
+        if (is_hidden(path)) {
+            CHECK(path.find('/') == std::string::npos); // what is staged lies in the root
+            continue;
+        }
+        bool known = is_as_in(scene.before, path, entry) || is_as_in(scene.after, path, entry);
+        CAPTURE(path);
+        CHECK(known);
+    }
+}
+
+/// Every record with a group tag has its link, every link its record, and no directory stands empty.
+void check_consistent(const Scene& scene, const Tree& tree) {
+    for (auto it = tree.begin(); it != tree.end(); ++it) {
+        auto next = std::next(it);
+        CAPTURE(it->first);
+        CHECK((it->second.kind != 'd' || (next != tree.end() && next->first.starts_with(it->first + "/"))));
+    }
+    for (const auto& [path, entry] : tree) {
+        if (entry.kind != 'l') {
+            continue;
+        }
+        std::string iface = path.substr(path.rfind(',') + 1);
+        std::string record = entry.content.substr(scene.db.size() + 1) + "/" + iface;
+        CAPTURE(path, record);
+        CHECK(tree.contains(record));
+    }
+    for (const auto& [path, entry] : tree) {
+        if (entry.kind != 'f' || !path.starts_with("nodes/") || std::ranges::count(path, '/') != 3) {
+            continue;
+        }
+        std::size_t portal_end = path.rfind('/');
+        std::string target = scene.db + "/" + path.substr(0, portal_end);
+        std::string end = "," + path.substr(portal_end + 1);
+        auto is_its_link = [&](const Tree::value_type& other) {
+            return other.second.kind == 'l' && other.second.content == target && other.first.ends_with(end);
+        };
+        CAPTURE(path);
+        CHECK(std::ranges::count_if(tree, is_its_link) == 1);
+    }
+}
+
+/// Another command that writes comes by.
+Tree settle(const Scene& scene) {
+    auto done = scene.store.update_node(bystander(), [](Record&) { return base::Result<void>(); });
+    REQUIRE(done);
+    CHECK_FALSE(fs::exists(scene.store.paths().lock_dir() + "/lock.write"));
+    Tree tree = take_tree(scene.db);
+    CHECK(std::ranges::none_of(tree, [](const auto& entry) { return is_hidden(entry.first); }));
+    return essence(std::move(tree));
+}
+
+void check_settled(const Scene& scene, const Tree& settled) {
+    Tree before = essence(scene.before);
+    Tree after = essence(scene.after);
+    if (scene.operation.one_record) {
+        CAPTURE(difference(before, settled), difference(after, settled));
+        CHECK((settled == before || settled == after));
+        return;
+    }
+    check_files(scene, settled);
+    check_consistent(scene, settled);
+}
+
+/// Runs the operation with a kill or a failure at its `cut.at`th change; false when there is no such call any
+/// more.
+bool check_cut(const Scene& scene, Cut cut) {
+    Traced traced = scene.cut_at(cut);
+    if (traced.calls.size() < cut.at) {
+        CHECK(traced.exit_code == 0);
+        CHECK(take_tree(scene.db) == scene.after);
+        return false;
+    }
+    CAPTURE(cut.at, describe(traced.calls.at(cut.at - 1)));
+    check_readers(scene);
+    check_files(scene, take_tree(scene.db));
+    Tree settled = settle(scene);
+    check_settled(scene, settled);
+    if (traced.exit_code == 0) {
+        CHECK(difference(essence(scene.after), settled).empty()); // it said that all is well
+    }
+    // Who types the command again gets what it says. What was deleted before the cut cannot be deleted twice.
+    auto again = scene.operation.run(scene.store);
+    CHECK(
+        (again || again.error().code == base::Errc::not_found || again.error().code == base::Errc::database));
+    CHECK(difference(essence(scene.after), essence(take_tree(scene.db))).empty());
+    return true;
+}
+
+/// Which directories have changed and would not survive a power failure; and files whose content would not.
+class Durability {
+public:
+    explicit Durability(std::string db) : db_(std::move(db)) {}
+
+    void see(const FileCall& call) {
+        if (call.failed || (!call.path.starts_with(db_ + "/") && call.path != db_)) {
+            return;
+        }
+        bool staged = is_hidden(call.path);
+        switch (call.kind) {
+        case Kind::create:
+        case Kind::write:
+            CHECK(staged); // a record is never written where it lies
+            unsynced_files_.insert(call.path);
+            break;
+        case Kind::sync:
+            unsynced_files_.erase(call.path);
+            changed_directories_.erase(call.path);
+            break;
+        case Kind::rename:
+            CHECK_FALSE(unsynced_files_.contains(call.path));
+            change(call.to);
+            break;
+        case Kind::unlink:
+        case Kind::mkdir:
+        case Kind::symlink:
+            // A staged link counts when it is renamed; a note that comes back says nothing new.
+            if (!staged || (call.kind == Kind::symlink && call.path.starts_with(db_ + "/.change"))) {
+                change(call.path);
+            }
+            break;
+        case Kind::link:
+        case Kind::flock:
+            break;
+        }
+    }
+    void end() const { CHECK(changed_directories_ == std::set<std::string>{}); }
+
+private:
+    /// One step is on the disk before the next one is made.
+    void change(const std::string& path) {
+        CAPTURE(path);
+        CHECK(changed_directories_ == std::set<std::string>{});
+        changed_directories_.insert(path.substr(0, path.rfind('/')));
+    }
+
+    std::string db_;
+    std::set<std::string> unsynced_files_;
+    std::set<std::string> changed_directories_;
+};
+
+bool can_trace() {
+    if (run_traced([] { return 0; }).forbidden) {
+        WARN("nobody may trace here (ptrace): crashes are not tested");
+        return false;
+    }
+    return true;
+}
+
+void check_cuts(Cut::How how) {
+    if (!can_trace()) {
+        return;
+    }
+    constexpr std::size_t step = sanitized ? 7 : 1; // a fork costs much there
+    for (const Operation& operation : operations()) {
+        Scene scene(operation);
+        CAPTURE(operation.name);
+        std::size_t call = 1;
+        while (check_cut(scene, {call, how})) {
+            call += step;
+        }
+        CHECK(call > 4); // it was traced indeed
+    }
+}
+
+} // namespace
+
+TEST_CASE(
+    "a crash at any system call leaves the old records or the new ones, and the next writer clears up") {
+    check_cuts(Cut::How::kill);
+}
+
+TEST_CASE("a system call that fails leaves the old records or the new ones, at the latest after the next "
+          "writer") {
+    check_cuts(Cut::How::fail);
+}
+
+TEST_CASE("a disk that fails from some system call on leaves what the next writer can settle") {
+    check_cuts(Cut::How::fail_on);
+}
+
+TEST_CASE("content is on the disk before its name, and each step before the next") {
+    if (!can_trace()) {
+        return;
+    }
+    for (const Operation& operation : operations()) {
+        Scene scene(operation);
+        CAPTURE(operation.name);
+        Durability durability(scene.db);
+        std::string trace;
+        for (const FileCall& call : scene.cut_at({}).calls) {
+            trace += describe(call) + "\n";
+            CAPTURE(trace);
+            durability.see(call);
+        }
+        CAPTURE(trace);
+        durability.end();
+    }
+}
