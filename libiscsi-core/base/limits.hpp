@@ -45,9 +45,43 @@ inline constexpr std::uint32_t scsi_transfer_bytes_max = 1U << 20; ///< of one R
 inline constexpr std::chrono::seconds scsi_busy_deadline{60};    ///< a command is not delayed for longer; one
                                                                  ///< that a session took along starts anew
 inline constexpr std::chrono::seconds scsi_scan_timeout{30};     ///< of one command of the scan
+inline constexpr std::chrono::seconds scsi_command_timeout{30};  ///< of one command of a block request, as
+                                                                 ///< Linux's sd: then it is aborted
+inline constexpr std::chrono::seconds scsi_flush_timeout{60};    ///< of one SYNCHRONIZE CACHE, as Linux's sd
+inline constexpr std::chrono::seconds scsi_zeroes_timeout{120};  ///< of what may touch a whole unit: WRITE
+                                                                 ///< SAME (as Linux's sd) and UNMAP
 inline constexpr std::chrono::milliseconds scsi_busy_delay{100}; ///< after BUSY
 inline constexpr std::chrono::milliseconds scsi_queue_full_delay{10}; ///< after TASK SET FULL
-inline constexpr std::chrono::milliseconds scsi_ready_delay{1000};    ///< while a unit becomes ready
+inline constexpr std::chrono::milliseconds scsi_delay_max{1000};      ///< delays of one command grow up to it
+inline constexpr std::chrono::seconds scsi_depth_raise_pause{10}; ///< without TASK SET FULL; Linux: 120, but
+                                                                  ///< one command at a time
+/// Until a command that was not answered in time has been aborted, its unit and its target reset and the
+/// session given up: node.session.err_timeo of abort, LUN reset and target reset, unless a record has others.
+inline constexpr std::chrono::seconds scsi_escalation_time = std::chrono::seconds(15 + 30 + 30);
+/// Of one command of the scan, with all that.
+inline constexpr std::chrono::seconds scsi_look_max = scsi_scan_timeout + scsi_escalation_time;
+/// A unit that nobody could compare is not waited for. A look that was under way when the doubt came has
+/// begun too early and does not settle it; the one behind it does.
+inline constexpr std::chrono::seconds scsi_doubt_max = 2 * scsi_look_max;
+inline constexpr std::chrono::milliseconds scsi_ready_delay{1000}; ///< while a unit becomes ready
+
+// Recovery.
+inline constexpr std::chrono::seconds reconnect_timeout{2}; ///< for a connection of a session that was lost;
+                                                            ///< the record's login_timeout when it is shorter
+inline constexpr std::chrono::seconds time2retain_min{20};  ///< that a target is given to drop what it may
+                                                            ///< still have of a lost connection: RFC 7143's
+                                                            ///< default; one that never noticed the loss
+                                                            ///< keeps no shorter one that was negotiated
+inline constexpr std::chrono::milliseconds reinstatement_wait{5000}; ///< for the end of a session whose
+                                                                     ///< successor has logged in: istgt
+                                                                     ///< takes 1 to 2 s
+inline constexpr std::chrono::milliseconds reinstatement_slack{100}; ///< between that login and that end,
+                                                                     ///< which has to come before it
+inline constexpr std::chrono::seconds late_write_wait{2};      ///< from the loss of a session until writes
+                                                               ///< are sent again, where no command waits
+inline constexpr std::chrono::seconds scsi_drain_timeout{120}; ///< of the command that waits for all before
+                                                               ///< it: a disk that is slow, not one that has
+                                                               ///< died
 
 // Block side.
 inline constexpr std::uint32_t block_request_bytes_max =
@@ -55,6 +89,8 @@ inline constexpr std::uint32_t block_request_bytes_max =
 inline constexpr std::size_t nbd_clients_max = 64;         ///< of one export
 inline constexpr std::size_t nbd_requests_max = 128;       ///< in progress for one client
 inline constexpr std::size_t shard_pool_bytes = 64U << 20; ///< data pool shared by a shard's LUNs
+inline constexpr std::size_t pools_share = 8; ///< of the machine's memory, the part that all pools may have
+                                              ///< (each one holds the largest request all the same)
 
 // Records and requests.
 inline constexpr std::size_t record_key_bytes_max = 127;
@@ -63,6 +99,8 @@ inline constexpr std::size_t record_line_bytes_max = 2047;
 inline constexpr std::size_t record_file_bytes_max = std::size_t{1024} * 1024;
 inline constexpr std::size_t ipc_line_bytes_max = std::size_t{16} * 1024 * 1024;
 inline constexpr std::size_t ipc_clients_max = 256;
+inline constexpr std::size_t ipc_guests_max = 16; ///< connections of all users but root, beside those
+inline constexpr std::size_t ipc_guest_line_bytes_max = 4096;
 inline constexpr std::size_t state_file_bytes_max =
     std::size_t{64} * 1024 * 1024; ///< of one session: luns_max units of some 1.5 KiB fit
 

@@ -143,6 +143,25 @@ Result<void> check_iscsi_name(std::string_view name) {
     return bad(what, name, "does not begin with iqn., eui. or naa.");
 }
 
+Result<void> check_target_name(std::string_view name) {
+    constexpr std::string_view what = "iSCSI name";
+    constexpr std::string_view refused = "/=,\\\"'`$;&|<>*?!#()[]{}";
+    if (name.empty() || name.size() > limits::name_bytes_max) {
+        return bad(what, name, "must have 1 to 223 bytes");
+    }
+    // Such a name would be hidden, or another directory.
+    if (name.front() == '.') {
+        return bad(what, name, "must not begin with a dot");
+    }
+    bool characters =
+        all(name, [&](char c) { return c != ' ' && refused.find(c) == std::string_view::npos; });
+    // What a terminal must not be given is written in another way.
+    if (!characters || printable(name, limits::name_bytes_max) != name) {
+        return bad(what, name, fmt::format("blanks, control characters and {} are not allowed", refused));
+    }
+    return {};
+}
+
 Result<void> check_host(std::string_view host) {
     constexpr std::string_view what = "host";
     if (host.empty() || host.size() > limits::host_name_bytes_max) {

@@ -14,6 +14,12 @@ namespace iscsi::base {
 /// '_'; never "..". Errc::invalid with the reason.
 Result<void> check_iscsi_name(std::string_view name);
 
+/// What a target may be called: 1 to 223 bytes of UTF-8 that fit into one component of a path, one word of a
+/// line and one value of a record: no control characters or invisible ones, no blank, no leading '.', and
+/// none of / = , \ " ' ` $ ; & | < > * ? ! # ( ) [ ] { }. Looser than check_iscsi_name(), because targets in
+/// the field are called as they like, and stricter than what they may send. Errc::invalid with the reason.
+Result<void> check_target_name(std::string_view name);
+
 /// A host without port: a DNS name, an IPv4 address, or an IPv6 address without brackets and perhaps with
 /// %scope. Safe as one component of a path. Errc::invalid with the reason.
 Result<void> check_host(std::string_view host);

@@ -124,6 +124,11 @@ Result<std::vector<ChapAlgorithm>> parse_chap_algorithms(std::string_view list) 
     return algorithms;
 }
 
+bool ChapConfig::offers_md5_among_others() const {
+    return algorithms.size() > 1 &&
+           std::find(algorithms.begin(), algorithms.end(), ChapAlgorithm::md5) != algorithms.end();
+}
+
 Chap::Chap(const ChapConfig& config) : config_(config) {}
 
 const Challenges& Chap::challenges() const {
@@ -193,7 +198,7 @@ Result<void> Chap::on_challenge(std::span<const wire::KeyValue> keys, wire::KeyW
     if (Result<void> name = out.add("CHAP_N", std::string_view(config_.username)); !name) {
         return name;
     }
-    if (Result<void> ours = out.add("CHAP_R", std::string_view(base::hex_binary(*response))); !ours) {
+    if (Result<void> ours = out.add("CHAP_R", std::string_view(base::hex_binary(response->bytes()))); !ours) {
         return ours;
     }
     return config_.mutual() ? write_mutual(question->challenge, out) : Result<void>{};
@@ -224,7 +229,7 @@ Result<void> Chap::on_proof(std::span<const wire::KeyValue> keys) {
         return keys.empty() ? Result<void>{} : broken("the target sent keys that nobody asked for");
     }
     if (keys.empty()) {
-        return {}; // not yet; leaving the stage like this is refused by proved()
+        return refused("the target did not authenticate itself");
     }
     auto values = exactly<2>(keys, {"CHAP_N", "CHAP_R"});
     if (!values) {
@@ -243,11 +248,11 @@ Result<void> Chap::on_proof(std::span<const wire::KeyValue> keys) {
     if (!ours || !theirs) {
         return base::fail(ours ? theirs.error() : ours.error());
     }
-    if (same_secret(*given, *ours)) {
+    if (same_secret(*given, ours->bytes())) {
         return refused("the target proved knowledge of our secret, not of its own");
     }
     bool name_fits = config_.username_in.empty() || config_.username_in == name;
-    if (!same_secret(*given, *theirs) || !name_fits) {
+    if (!same_secret(*given, theirs->bytes()) || !name_fits) {
         return refused("the target failed to authenticate itself");
     }
     step_ = Step::done;

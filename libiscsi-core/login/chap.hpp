@@ -30,8 +30,8 @@ bool is_available(ChapAlgorithm algorithm);
 
 /// The response of RFC 1994 section 4.1: hash of identifier, secret, challenge. Errc::internal when the host
 /// cannot compute it.
-base::Result<std::vector<std::byte>> chap_response(ChapAlgorithm algorithm, std::uint8_t identifier,
-                                                   base::Bytes secret, base::Bytes challenge);
+base::Result<Secret> chap_response(ChapAlgorithm algorithm, std::uint8_t identifier, base::Bytes secret,
+                                   base::Bytes challenge);
 
 /// Fills a span with unpredictable bytes; false when it cannot.
 using RandomSource = std::function<bool(base::MutableBytes)>;
@@ -80,6 +80,7 @@ struct ChapConfig {
     const Challenges* challenges = nullptr;                    ///< nullptr: Challenges::of_process()
 
     bool enabled() const { return !username.empty(); }
+    bool offers_md5_among_others() const;
     bool mutual() const { return !secret_in.empty(); }
 };
 
@@ -101,6 +102,8 @@ public:
     /// All CHAP_ keys of one complete answer (maybe none); writes our next step. Errc::protocol for keys
     /// that are not of the step, Errc::authentication for what proves nothing or too much.
     base::Result<void> on_keys(std::span<const wire::KeyValue> keys, wire::KeyWriter& out);
+    /// True while the target has not answered the list of algorithms.
+    bool awaits_choice() const { return step_ == Step::awaiting_challenge; }
     /// True once our last step is written: the request may offer to leave the security stage.
     bool ready_to_leave() const { return step_ == Step::awaiting_proof || step_ == Step::done; }
     /// True when everything asked for was proved; only then may the stage be left.

@@ -2,6 +2,7 @@
 #include "login/chap.hpp"
 
 #include "base/check.hpp"
+#include "base/wiped.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -68,8 +69,8 @@ bool is_available(ChapAlgorithm algorithm) {
     return fetch(algorithm) != nullptr;
 }
 
-Result<std::vector<std::byte>> chap_response(ChapAlgorithm algorithm, std::uint8_t identifier,
-                                             base::Bytes secret, base::Bytes challenge) {
+Result<Secret> chap_response(ChapAlgorithm algorithm, std::uint8_t identifier, base::Bytes secret,
+                             base::Bytes challenge) {
     Digest digest = fetch(algorithm);
     Context context(EVP_MD_CTX_new(), &EVP_MD_CTX_free);
     std::array<unsigned char, EVP_MAX_MD_SIZE> out{};
@@ -82,9 +83,8 @@ Result<std::vector<std::byte>> chap_response(ChapAlgorithm algorithm, std::uint8
     if (!computed) {
         return base::fail(Errc::internal, fmt::format("CHAP: this host cannot compute {}", text(algorithm)));
     }
-    base::Bytes bytes = std::as_bytes(std::span(out.data(), size));
-    std::vector<std::byte> response(bytes.begin(), bytes.end());
-    OPENSSL_cleanse(out.data(), out.size());
+    Secret response(std::as_bytes(std::span(out.data(), size)));
+    base::wipe(std::as_writable_bytes(std::span(out)));
     return response;
 }
 
@@ -95,7 +95,7 @@ bool system_random(base::MutableBytes out) {
 Challenges::Challenges(RandomSource random) : random_(std::move(random)), ready_(random_(key_)) {}
 
 Challenges::~Challenges() {
-    OPENSSL_cleanse(key_.data(), key_.size());
+    base::wipe(key_);
 }
 
 const Challenges& Challenges::of_process() {

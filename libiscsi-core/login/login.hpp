@@ -48,8 +48,8 @@ struct Redirect {
 
 /// Failures, as returned by rx_done and at:
 /// authentication  status 0201, 0202, or CHAP did not prove what was asked for
-/// fatal_login     other status 02xx, a digest or portal group we insist on is missing: do not repeat
-/// login           status 03xx, 0206, 020a: may be tried again later
+/// fatal_login     other status 02xx, a digest or portal group we insist on is missing: no reason to repeat
+/// login           status 03xx: may be tried again later
 /// redirected      status 01xx: see redirect()
 /// pdu_timeout     the deadline passed
 /// protocol        the target broke a rule
@@ -79,6 +79,11 @@ public:
     std::int32_t tpgt() const { return negotiation_.tpgt(); }
     /// Status-Class and Status-Detail of the last Login Response; wire::text explains it.
     wire::LoginStatus status() const { return status_; }
+    /// The target refused the list of CHAP algorithms as a whole (status 0200 or 0201 on reading it), and MD5
+    /// is on it beside others: targets that know MD5 alone may take the list for one name that they do not
+    /// know. Nothing was proved so far, so offering MD5 alone on a new connection gives nothing away that the
+    /// operator did not allow.
+    bool md5_alone_may_do() const;
     /// Set when the login failed with Errc::redirected.
     const std::optional<Redirect>& redirect() const { return redirect_; }
 

@@ -17,9 +17,6 @@ Errc kind_of(LoginStatus status) {
     case LoginStatus::authentication_failure:
     case LoginStatus::authorization_failure:
         return Errc::authentication;
-    case LoginStatus::too_many_connections:
-    case LoginStatus::session_does_not_exist:
-        return Errc::login;
     default:
         break;
     }
@@ -45,6 +42,11 @@ Result<void> Login::on_failure_status(const wire::LoginResponse& response) {
     }
     return base::fail(kind_of(status_), fmt::format("the target refused the login with status {:04x}: {}",
                                                     response.status.get(), wire::text(status_)));
+}
+
+bool Login::md5_alone_may_do() const {
+    bool refused = status_ == LoginStatus::initiator_error || status_ == LoginStatus::authentication_failure;
+    return refused && chap_.awaits_choice() && config_.chap.offers_md5_among_others();
 }
 
 Result<void> Login::on_redirect() {

@@ -259,8 +259,7 @@ Result<void> Negotiation::on_declaration(const LoginKey& key, State& state, std:
         target_alias_ = value;
         return {};
     }
-    if (key.name == "TargetAddress") {
-        target_addresses_.emplace_back(value);
+    if (key.type == KeyType::text) {
         return {};
     }
     std::optional<std::uint32_t> number = parse_value(key, value);

@@ -53,18 +53,14 @@ public:
     /// `out`. Errc::protocol on a redeclaration, a wrong stage, type or range.
     base::Result<void> on_key(wire::KeyValue pair, wire::LoginStage stage, wire::KeyWriter& out);
 
-    /// True when every offer has its answer, except where only one answer is possible (RFC 7143 section 6.2).
-    bool complete() const { return missing_answers().empty(); }
-
-    /// The values, when full feature phase begins. Errc::protocol for missing answers and broken integrity
-    /// rules; Errc::fatal_login when a digest we insist on was not agreed.
+    /// The values, when full feature phase begins. Errc::protocol for missing answers (but where only one was
+    /// possible, RFC 7143 section 6.2) and broken integrity rules; Errc::fatal_login when a digest we insist
+    /// on was not agreed.
     base::Result<Negotiated> finish() const;
 
     const std::string& target_alias() const { return target_alias_; }
     /// TargetPortalGroupTag, -1 when the target did not say.
     std::int32_t tpgt() const { return tpgt_; }
-    /// All TargetAddress values, in order.
-    const std::vector<std::string>& target_addresses() const { return target_addresses_; }
 
 private:
     struct State {
@@ -94,7 +90,6 @@ private:
     std::vector<State> states_;        ///< one per row of login_keys()
     std::vector<std::string> unknown_; ///< keys answered with NotUnderstood
     std::string target_alias_;
-    std::vector<std::string> target_addresses_;
     std::int32_t tpgt_ = -1;
 };
 

@@ -25,7 +25,7 @@ constexpr std::monostate nowhere{};
 
 // The columns are those of LoginKey.
 // clang-format off
-constexpr std::array<LoginKey, 28> keys{{
+constexpr std::array<LoginKey, 29> keys{{
     {"HeaderDigest", list, KeyRule::choose, connection, both, operational, true,
         0, 1, 0, "None", &Connection::header_digest},
     {"DataDigest", list, KeyRule::choose, connection, both, operational, true,
@@ -69,6 +69,8 @@ constexpr std::array<LoginKey, 28> keys{{
     {"SessionType", text, KeyRule::declare, session, initiator, any, true, 0, 0, 0, "", nowhere},
     {"TargetName", text, KeyRule::declare, session, initiator, any, true, 0, 0, 0, "", nowhere},
     {"SendTargets", text, KeyRule::declare, session, initiator, any, true, 0, 0, 0, "", nowhere},
+    // Says what the target is made of, and must change nothing: it may come in any stage.
+    {"X#NodeArchitecture", text, KeyRule::declare, session, both, any, true, 0, 0, 0, "", nowhere},
     {"TargetAlias", text, KeyRule::declare, session, target, any, true, 0, 0, 0, "", nowhere},
     {"TargetAddress", text, KeyRule::declare, session, target, any, true, 0, 0, 0, "", nowhere},
     {"TargetPortalGroupTag", number, KeyRule::declare, session, target, any, true,

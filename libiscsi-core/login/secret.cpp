@@ -1,5 +1,7 @@
 #include "login/secret.hpp"
 
+#include "base/wiped.hpp"
+
 #include <openssl/crypto.h>
 #include <utility>
 
@@ -32,9 +34,7 @@ Secret::~Secret() {
 }
 
 void Secret::wipe() {
-    if (!bytes_.empty()) {
-        OPENSSL_cleanse(bytes_.data(), bytes_.size());
-    }
+    base::wipe(bytes_);
     bytes_.clear();
 }
 

@@ -53,7 +53,7 @@ private:
         if (Result<void> closed = close_record(); !closed) {
             return closed;
         }
-        Result<void> valid = base::check_iscsi_name(name);
+        Result<void> valid = base::check_target_name(name);
         name_state_ = valid ? NameState::good : NameState::bad;
         has_address_ = false;
         name_ = name;

@@ -191,6 +191,27 @@ constexpr std::array command_names{
 
 } // namespace
 
+bool only_reads(std::byte operation_code) {
+    switch (std::to_integer<std::uint8_t>(operation_code)) {
+    case op::test_unit_ready:
+    case op::request_sense:
+    case op::inquiry:
+    case op::mode_sense6:
+    case op::read_capacity10:
+    case op::read10:
+    case op::synchronize_cache10:
+    case op::mode_sense10:
+    case op::read16:
+    case op::synchronize_cache16:
+    case op::service_action_in16:
+    case op::report_luns:
+    case op::maintenance_in:
+        return true;
+    default:
+        return false;
+    }
+}
+
 Cdb test_unit_ready() {
     return pack(Six{.opcode = op::test_unit_ready});
 }

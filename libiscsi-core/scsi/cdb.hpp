@@ -36,6 +36,9 @@ enum class LunReport : std::uint8_t {
 /// Mode pages that are asked for (SPC-4 7.5, SBC-3 6.5).
 enum class ModePage : std::uint8_t { caching = 0x08, control = 0x0a, all = 0x3f };
 
+/// Whether a command changes nothing on the unit, however late it is executed. Unknown ones may.
+bool only_reads(std::byte operation_code);
+
 Cdb test_unit_ready();
 /// `descriptor` asks for descriptor format sense data.
 Cdb request_sense(std::uint8_t allocation_bytes, bool descriptor = false);

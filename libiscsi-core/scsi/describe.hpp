@@ -1,7 +1,8 @@
 // The members of LunFacts by name, for whoever stores or shows them: describe(member, facts) calls
 // member(name, value) for each, member.word(name, value, words) for an enum and member.hex(name, value,
 // digits) for what is a pattern of bits. `member` may change what is not const. A member that is new in the
-// struct is new here too. Templates only; any thread.
+// struct is new here too, but for what is true of the moment only (LunFacts::access). Templates only; any
+// thread.
 #pragma once
 
 #include "scsi/lun_facts.hpp"
@@ -86,6 +87,7 @@ void describe(F& member, T& facts) {
     member("dpofua", facts.dpofua);
     member("descriptor_sense", facts.descriptor_sense);
     member("software_write_protect", facts.software_write_protect);
+    member("cache_survives", facts.cache_survives);
     member("limits", facts.limits);
     member("provisioning_page", facts.provisioning_page);
     member("lbpu", facts.lbpu);

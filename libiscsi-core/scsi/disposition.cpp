@@ -80,7 +80,8 @@ constexpr Rule becoming_ready(std::string_view reference) {
 
 using enum Effect;
 
-// RESERVATION CONFLICT is never retried: fencing counts on it. ACA ACTIVE should not be met, NACA is 0.
+// RESERVATION CONFLICT is never retried: fencing counts on it. ACA ACTIVE is another nexus' business, since
+// all our CDBs have NACA = 0: CLEAR ACA would be refused, the condition ends when its owner clears it.
 constexpr std::array status_rows{
     StatusRow{Status::good, success("SAM-5 5.3.1")},
     StatusRow{Status::condition_met, success("SAM-5 5.3.1")},
@@ -111,6 +112,8 @@ constexpr std::array sense_rows{
     SenseRow{SenseKey::not_ready, only(0x04, 0x11), becoming_ready("SPC-4 F.2 04/11")},
     SenseRow{SenseKey::not_ready, between(0x04, 0x13, 0x14), becoming_ready("SPC-4 F.2 04/13..14")},
     SenseRow{SenseKey::not_ready, between(0x04, 0x1a, 0x1b), becoming_ready("SPC-4 F.2 04/1A..1B")},
+    SenseRow{SenseKey::not_ready, only(0x04, 0x1d), becoming_ready("SPC-5 F.2 04/1D")},
+    SenseRow{SenseKey::not_ready, between(0x04, 0x24, 0x25), becoming_ready("SPC-5 F.2 04/24..25")},
     SenseRow{SenseKey::not_ready, only(0x3e, 0x00), becoming_ready("SPC-4 F.2 3E/00")},
     SenseRow{SenseKey::not_ready, all_of(0x3a), fail(ENOMEDIUM, capacity_changed, "SPC-4 F.2 3A")},
     SenseRow{SenseKey::not_ready, any, fail(EIO, {}, "SPC-4 4.5.6 key 2h")},
@@ -131,16 +134,23 @@ constexpr std::array sense_rows{
              fail(EREMOTEIO, capacity_changed, "SPC-4 F.2 21/00")},
     // Unmapped here, perhaps not on another port: the one illegal request that is a path's.
     SenseRow{SenseKey::illegal_request, only(0x25, 0x00),
-             fail(ENODEV, unit_gone | luns_changed, "SAM-5 4.7.1, SPC-4 F.2 25/00")},
+             fail(ENODEV, unit_gone | luns_changed | identity_doubt, "SAM-5 4.7.1, SPC-4 F.2 25/00")},
     SenseRow{SenseKey::illegal_request, any, fail(EREMOTEIO, {}, "SPC-4 4.5.6 key 5h")},
 
-    SenseRow{SenseKey::unit_attention, only(0x04, 0x0a), news(asymmetric_access_changed, "SPC-4 5.15.2.5")},
+    SenseRow{
+        SenseKey::unit_attention, only(0x04, 0x0a),
+        later(ENOLINK, limits::scsi_ready_delay, attention | asymmetric_access_changed, "SPC-4 5.15.2.5")},
     SenseRow{SenseKey::unit_attention, all_of(0x28),
-             news(capacity_changed | mode_changed | inquiry_changed, "SPC-4 F.2 28")},
-    SenseRow{SenseKey::unit_attention, between(0x29, 0x00, 0x01),
-             news(power_on_reset | cache_maybe_lost | mode_changed, "SAM-5 6.2, SPC-4 F.2 29/00..01")},
+             news(capacity_changed | mode_changed | inquiry_changed | identity_doubt, "SPC-4 F.2 28")},
+    // What a unit says first that was put in the place of another one (SAM-5 6.2).
+    SenseRow{SenseKey::unit_attention, only(0x29, 0x00),
+             news(power_on_reset | cache_maybe_lost | mode_changed | identity_doubt,
+                  "SAM-5 6.2, SPC-4 F.2 29/00")},
+    SenseRow{SenseKey::unit_attention, only(0x29, 0x01),
+             news(power_on_reset | cache_maybe_lost | power_was_lost | mode_changed | identity_doubt,
+                  "SAM-5 6.2, SPC-4 F.2 29/01")},
     SenseRow{SenseKey::unit_attention, only(0x29, 0x04),
-             news(power_on_reset | cache_maybe_lost | mode_changed, "SPC-4 F.2 29/04")},
+             news(power_on_reset | cache_maybe_lost | power_was_lost | mode_changed, "SPC-4 F.2 29/04")},
     SenseRow{SenseKey::unit_attention, all_of(0x29),
              news(power_on_reset | mode_changed, "SAM-5 6.3, SPC-4 F.2 29")},
     SenseRow{SenseKey::unit_attention, only(0x2a, 0x01), news(mode_changed, "SPC-4 F.2 2A/01")},
@@ -150,16 +160,19 @@ constexpr std::array sense_rows{
              news(asymmetric_access_changed, "SPC-4 5.15.2, F.2 2A/06..07")},
     SenseRow{SenseKey::unit_attention, only(0x2a, 0x09), news(capacity_changed, "SBC-3 4.2")},
     SenseRow{SenseKey::unit_attention, only(0x38, 0x07), news(thin_threshold, "SBC-3 4.7.3.7")},
-    SenseRow{SenseKey::unit_attention, between(0x3f, 0x01, 0x03),
-             news(inquiry_changed, "SPC-4 F.2 3F/01..03")},
-    SenseRow{SenseKey::unit_attention, only(0x3f, 0x05), news(inquiry_changed, "SPC-4 F.2 3F/05")},
-    SenseRow{SenseKey::unit_attention, only(0x3f, 0x0e), news(luns_changed, "SPC-4 F.2 3F/0E")},
+    SenseRow{SenseKey::unit_attention, between(0x3f, 0x01, 0x02),
+             news(inquiry_changed, "SPC-4 F.2 3F/01..02")},
+    SenseRow{SenseKey::unit_attention, only(0x3f, 0x03),
+             news(inquiry_changed | identity_doubt, "SPC-4 F.2 3F/03")},
+    SenseRow{SenseKey::unit_attention, only(0x3f, 0x05),
+             news(inquiry_changed | identity_doubt, "SPC-4 F.2 3F/05")},
+    SenseRow{SenseKey::unit_attention, only(0x3f, 0x0e),
+             news(luns_changed | identity_doubt, "SPC-4 F.2 3F/0E")},
     SenseRow{SenseKey::unit_attention, any, news({}, "SAM-5 5.14")},
 
-    SenseRow{SenseKey::data_protect, only(0x27, 0x07), fail(ENOSPC, {}, "SBC-3 4.7.3.6")},
+    SenseRow{SenseKey::data_protect, only(0x27, 0x07), fail(ENOSPC, thin_exhausted, "SBC-3 4.7.3.6")},
     // Write protection: EROFS means nothing to the kernel's block layer, which would take it for a path's
-    // error
-    // and try the write on every other path.
+    // error and try the write on every other path.
     SenseRow{SenseKey::data_protect, all_of(0x27), fail(EREMOTEIO, mode_changed, "SBC-3 4.12")},
     SenseRow{SenseKey::data_protect, any, fail(EREMOTEIO, {}, "SPC-4 4.5.6 key 7h")},
 

@@ -18,8 +18,8 @@ namespace iscsi::scsi {
 
 enum class Action : std::uint8_t {
     success,     ///< ended well; residuals are the caller's to check
-    retry_now,   ///< send it again as a new command, at most limits::scsi_retries_max times
-    retry_later, ///< send it again after `delay`, until the command's own deadline
+    retry_now,   ///< send it again as a new command, as often as scsi::Retry allows
+    retry_later, ///< send it again after `delay`, which grows, until the command's own deadline
     fail,        ///< report `error_number`
 };
 
@@ -34,7 +34,7 @@ enum class Effect : std::uint32_t {
     reservations_changed = 1U << 5, ///< a reservation or registration of ours may be gone
     power_on_reset = 1U << 6,       ///< any 29h: the unit, the target or the nexus started over
     cache_maybe_lost = 1U << 7, ///< the 29h kinds behind which a volatile write cache may have lost what it
-                                ///< held; expected once after each login
+                                ///< held; some targets greet each new session with 29/00
     asymmetric_access_changed = 1U << 8, ///< REPORT TARGET PORT GROUPS again
     thin_threshold = 1U << 9,            ///< thin provisioning ran into its soft threshold: tell the operator
     feature_unsupported = 1U << 10,      ///< the target does not know the command or a field of it
@@ -44,6 +44,14 @@ enum class Effect : std::uint32_t {
     deferred_error = 1U << 14, ///< an earlier, acknowledged write failed: the next flush has to report
                                ///< `error_number`
     our_fault = 1U << 15,      ///< the target found our data transfer wrong: count and log
+    identity_doubt = 1U << 16, ///< another unit may answer in its place now: nothing is sent to it before
+                               ///< INQUIRY and VPD pages were compared
+    thin_exhausted = 1U << 17, ///< thin provisioning has no space left: tell the operator
+    not_compared = 1U << 18,   ///< of no target: nobody has found out in time which unit answers, and its
+                               ///< users were given up
+    power_was_lost = 1U << 19, ///< the unit says so by name (29/01), or that it has reset itself (29/04): no
+                               ///< greeting, what a volatile cache held is gone
+    writes_lost = 1U << 20,    ///< of no target: acknowledged writes went with a cache, a flush will fail
 };
 
 class Effects {
@@ -53,6 +61,13 @@ public:
     constexpr bool has(Effect effect) const { return (bits_ & static_cast<std::uint32_t>(effect)) != 0; }
     constexpr bool none() const { return bits_ == 0; }
     constexpr std::uint32_t bits() const { return bits_; }
+    static constexpr Effects of_bits(std::uint32_t bits) {
+        Effects effects;
+        effects.bits_ = bits;
+        return effects;
+    }
+    constexpr Effects common(Effects others) const { return of_bits(bits_ & others.bits_); }
+    constexpr Effects without(Effects others) const { return of_bits(bits_ & ~others.bits_); }
     friend constexpr Effects operator|(Effects a, Effects b) {
         Effects both;
         both.bits_ = a.bits_ | b.bits_;
@@ -64,6 +79,7 @@ private:
     std::uint32_t bits_ = 0;
 };
 
+/// For two enumerators: neither is an Effects yet.
 constexpr Effects operator|(Effect a, Effect b) {
     return Effects(a) | Effects(b);
 }

@@ -6,6 +6,7 @@
 #include "scsi/field.hpp"
 
 #include <algorithm>
+#include <array>
 #include <fmt/format.h>
 
 namespace iscsi::scsi {
@@ -37,6 +38,37 @@ base::Result<Fields> vpd_fields(base::Bytes data, std::uint8_t page) {
 }
 
 } // namespace
+
+std::string peripheral::text(std::uint8_t type) {
+    // By number (SPC-4 6.4.2).
+    constexpr std::array<std::string_view, 21> names{"disk",
+                                                     "tape",
+                                                     "printer",
+                                                     "processor",
+                                                     "WORM",
+                                                     "CD/DVD",
+                                                     "scanner",
+                                                     "optical disk",
+                                                     "changer",
+                                                     "communication",
+                                                     "obsolete (0Ah)",
+                                                     "obsolete (0Bh)",
+                                                     "storage array controller",
+                                                     "enclosure",
+                                                     "simplified disk",
+                                                     "optical card",
+                                                     "bridge",
+                                                     "object storage",
+                                                     "automation",
+                                                     "security manager",
+                                                     "zoned disk"};
+    if (type < names.size()) {
+        return std::string(names[type]);
+    }
+    return type == well_known ? "well known unit"
+           : type == unknown  ? "no device"
+                              : fmt::format("type {:02X}h", type);
+}
 
 base::Result<StandardInquiry> read_standard_inquiry(base::Bytes data) {
     constexpr std::size_t length_offset = 4;
@@ -117,6 +149,15 @@ base::Result<BlockCharacteristics> read_block_characteristics(base::Bytes data) 
         characteristics.rotation_rate = fields.u16(4);
         characteristics.zoned = (fields.u8(8) >> 4) & 0x03;
         return characteristics;
+    });
+}
+
+base::Result<ExtendedInquiry> read_extended_inquiry(base::Bytes data) {
+    return vpd_fields(data, vpd::extended_inquiry).map([](const Fields& fields) {
+        ExtendedInquiry extended;
+        extended.volatile_cache = fields.bit(6, 0x01);
+        extended.nonvolatile_cache = fields.bit(6, 0x02);
+        return extended;
     });
 }
 

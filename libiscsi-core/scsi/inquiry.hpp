@@ -23,6 +23,9 @@ inline constexpr std::uint8_t simplified_disk = 0x0e;
 inline constexpr std::uint8_t zoned_disk = 0x14;
 inline constexpr std::uint8_t well_known = 0x1e;
 inline constexpr std::uint8_t unknown = 0x1f;
+
+/// "disk", "tape"; "type 15h" is for a type without a name here.
+std::string text(std::uint8_t type);
 } // namespace peripheral
 
 /// VPD page codes (SPC-4 7.8.1, SBC-3 6.6.1).
@@ -30,6 +33,7 @@ namespace vpd {
 inline constexpr std::uint8_t supported_pages = 0x00;
 inline constexpr std::uint8_t unit_serial_number = 0x80;
 inline constexpr std::uint8_t device_identification = 0x83;
+inline constexpr std::uint8_t extended_inquiry = 0x86;
 inline constexpr std::uint8_t block_limits = 0xb0;
 inline constexpr std::uint8_t block_characteristics = 0xb1;
 inline constexpr std::uint8_t logical_block_provisioning = 0xb2;
@@ -120,6 +124,14 @@ struct BlockCharacteristics {
 };
 
 base::Result<BlockCharacteristics> read_block_characteristics(base::Bytes data);
+
+/// Page 86h: the kinds of cache that the unit has (SPC-4 7.8.7, V_SUP and NV_SUP).
+struct ExtendedInquiry {
+    bool volatile_cache = false;
+    bool nonvolatile_cache = false;
+};
+
+base::Result<ExtendedInquiry> read_extended_inquiry(base::Bytes data);
 
 /// Page B2h.
 struct LogicalBlockProvisioning {

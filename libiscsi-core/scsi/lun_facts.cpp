@@ -71,6 +71,12 @@ base::Result<void> apply_device_identification(LunFacts& facts, base::Bytes data
     });
 }
 
+base::Result<void> apply_extended_inquiry(LunFacts& facts, base::Bytes data) {
+    return apply(read_extended_inquiry(data), [&facts](const ExtendedInquiry& extended) {
+        facts.cache_survives = extended.nonvolatile_cache && !extended.volatile_cache;
+    });
+}
+
 base::Result<void> apply_block_limits(LunFacts& facts, base::Bytes data) {
     return apply(read_block_limits(data), [&facts](const BlockLimits& limits) { facts.limits = limits; });
 }
@@ -114,6 +120,17 @@ base::Result<void> apply_mode_sense6(LunFacts& facts, base::Bytes data) {
 
 base::Result<void> apply_mode_sense10(LunFacts& facts, base::Bytes data) {
     return apply(read_mode_sense10(data), [&facts](const ModeData& mode) { fold_mode(facts, mode); });
+}
+
+base::Result<void> apply_target_port_groups(LunFacts& facts, base::Bytes data) {
+    return apply(read_target_port_groups(data), [&facts](const TargetPortGroups& told) {
+        const auto own = facts.identification.target_port_group;
+        for (const TargetPortGroup& group : told.groups) {
+            if (own && group.group == *own) {
+                facts.access = {group.state, group.preferred, told.transition_s};
+            }
+        }
+    });
 }
 
 } // namespace iscsi::scsi

@@ -8,12 +8,22 @@
 #include "base/units.hpp"
 #include "scsi/capacity.hpp"
 #include "scsi/inquiry.hpp"
+#include "scsi/target_port_groups.hpp"
 
 #include <cstdint>
 #include <optional>
 #include <string>
 
 namespace iscsi::scsi {
+
+/// How the unit is reached through the port that answered. True of the moment: it is not stored.
+struct PortAccess {
+    AccessState state = AccessState::active_optimized;
+    bool preferred = false;
+    std::uint8_t transition_s = 0; ///< IMPLICIT TRANSITION TIME; 0: not told
+
+    friend bool operator==(const PortAccess&, const PortAccess&) = default;
+};
 
 struct LunFacts {
     base::Lun lun;
@@ -47,6 +57,9 @@ struct LunFacts {
     bool descriptor_sense = false;
     bool software_write_protect = false; ///< SWP alone, a part of read_only
 
+    // VPD 86.
+    bool cache_survives = false; ///< the write cache is non-volatile, and there is no other
+
     // VPD B0, B1, B2.
     BlockLimits limits;
     bool provisioning_page = false; ///< the three below were told
@@ -56,6 +69,9 @@ struct LunFacts {
     bool rotational = true; ///< until page B1 says that it does not rotate
     std::uint8_t zoned = 0;
 
+    // REPORT TARGET PORT GROUPS, where the unit has them.
+    PortAccess access;
+
     friend bool operator==(const LunFacts&, const LunFacts&) = default;
 };
 
@@ -63,6 +79,7 @@ base::Result<void> apply_inquiry(LunFacts& facts, base::Bytes data);
 base::Result<void> apply_supported_pages(LunFacts& facts, base::Bytes data);
 base::Result<void> apply_unit_serial_number(LunFacts& facts, base::Bytes data);
 base::Result<void> apply_device_identification(LunFacts& facts, base::Bytes data);
+base::Result<void> apply_extended_inquiry(LunFacts& facts, base::Bytes data);
 base::Result<void> apply_block_limits(LunFacts& facts, base::Bytes data);
 base::Result<void> apply_block_characteristics(LunFacts& facts, base::Bytes data);
 base::Result<void> apply_logical_block_provisioning(LunFacts& facts, base::Bytes data);
@@ -71,10 +88,15 @@ base::Result<bool> apply_read_capacity10(LunFacts& facts, base::Bytes data);
 base::Result<void> apply_read_capacity16(LunFacts& facts, base::Bytes data);
 base::Result<void> apply_mode_sense6(LunFacts& facts, base::Bytes data);
 base::Result<void> apply_mode_sense10(LunFacts& facts, base::Bytes data);
+/// What is said of the group of the port that answered, which page 83h has told.
+base::Result<void> apply_target_port_groups(LunFacts& facts, base::Bytes data);
 
 /// True for a device that can be served as a block device: a disk that is there, with a size. Host managed
 /// zoned disks are none: they refuse writes that are not in order.
 bool is_disk(const LunFacts& facts);
+
+/// Writes may end before they are where a loss of power does not reach them.
+bool has_volatile_cache(const LunFacts& facts);
 
 /// What tells this logical unit from every other: "naa.6…", "eui.…", a SCSI name string, "uuid.…", "t10.…";
 /// without designators "serial.VENDOR.PRODUCT.SERIAL"; "" when the unit has no name at all. Two equal,
@@ -92,6 +114,10 @@ std::string world_wide_name(const LunFacts& facts);
 /// same block size. A unit without any name is compared by vendor, product and size. A named unit may have
 /// grown or shrunk meanwhile: the caller looks at `blocks`.
 bool same_unit(const LunFacts& before, const LunFacts& now);
+
+/// A unit whose port answers inquiries only tells neither size nor modes: `now` with those of `before`.
+/// Others are left as they are.
+LunFacts with_known_size(LunFacts now, const LunFacts& before);
 
 /// Which command deallocates blocks.
 enum class DiscardMethod : std::uint8_t { none, unmap, write_same16, write_same10 };

@@ -43,6 +43,10 @@ std::string link_text(std::string_view text) {
 
 } // namespace
 
+bool has_volatile_cache(const LunFacts& facts) {
+    return facts.write_cache && !facts.cache_survives;
+}
+
 bool is_disk(const LunFacts& facts) {
     bool type =
         facts.peripheral_type == peripheral::disk || facts.peripheral_type == peripheral::simplified_disk;
@@ -111,6 +115,25 @@ bool same_unit(const LunFacts& before, const LunFacts& now) {
         return true;
     }
     return before.vendor == now.vendor && before.product == now.product && before.blocks == now.blocks;
+}
+
+LunFacts with_known_size(LunFacts now, const LunFacts& before) {
+    if (now.block_bytes != 0 || !only_answers_inquiries(now.access.state)) {
+        return now;
+    }
+    now.blocks = before.blocks;
+    now.block_bytes = before.block_bytes;
+    now.physical_block_bytes = before.physical_block_bytes;
+    now.lowest_aligned_lba = before.lowest_aligned_lba;
+    now.protection_type = before.protection_type;
+    now.provisioned = before.provisioned;
+    now.lbprz = before.lbprz;
+    now.read_only = before.read_only;
+    now.write_cache = before.write_cache;
+    now.dpofua = before.dpofua;
+    now.descriptor_sense = before.descriptor_sense;
+    now.software_write_protect = before.software_write_protect;
+    return now;
 }
 
 DiscardMethod discard_method(const LunFacts& facts) {

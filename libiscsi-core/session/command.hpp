@@ -5,6 +5,7 @@
 
 #include "base/bytes.hpp"
 #include "base/limits.hpp"
+#include "base/time.hpp"
 #include "base/units.hpp"
 
 #include <array>
@@ -24,6 +25,8 @@ enum class Outcome : std::uint8_t {
     target_failure, ///< iSCSI response code other than "completed at target"; `response` has it, the status
                     ///< means nothing
     lost,           ///< the connection ended first; whether the target executed it is not known
+    aborted,        ///< its time was over and task management ended it: it may have been executed, but will
+                    ///< not be any more. `status` is TASK ABORTED, for who looks no further
 };
 
 class Session;
@@ -38,6 +41,7 @@ struct Command {
     base::MutableBytes
         data_in; ///< Direction::in: where read data goes; its size is the expected data transfer length
     base::Bytes data_out; ///< Direction::out: what is written; its size is the expected data transfer length
+    base::Duration timeout{}; ///< from being sent to its end; 0 = the session's (RecoveryTimeouts::command)
 
     // What came of it; set by the session.
     Outcome outcome = Outcome::pending;
@@ -47,6 +51,10 @@ struct Command {
     std::uint32_t overflow_bytes = 0;  ///< residual count when O is set
     std::uint32_t received_bytes = 0;  ///< Data-In bytes that were placed
     std::uint16_t sense_bytes = 0;     ///< of `sense`
+    bool blamed = false; ///< with Outcome::lost: this command is why the session ended. The target broke a
+                         ///< rule in its answer, or nothing ended it in time; sent anew it may well do that
+                         ///< again. At most one command of a session is; none when the network or a PDU of no
+                         ///< task was the reason
     std::array<std::byte, base::limits::sense_bytes_max> sense;
 
     // Linkage, private to the session.

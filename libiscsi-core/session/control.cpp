@@ -10,10 +10,6 @@
 namespace iscsi::session {
 namespace {
 
-tl::unexpected<base::Error> violation(std::string detail) {
-    return base::fail(base::Errc::protocol, std::move(detail));
-}
-
 Event::Kind kind_of(std::uint8_t async_event) {
     switch (static_cast<wire::AsyncEvent>(async_event)) {
     case wire::AsyncEvent::scsi_event:
@@ -122,12 +118,17 @@ base::Result<void> Session::on_reject(const wire::Reject& pdu) {
     event.lun = base::Lun(rejected.lun);
     events_.push(event);
 
-    if (rejected.opcode() == wire::Opcode::nop_out) {
+    // What was a negotiation failure once still ends the connection (RFC 7143 section 11.17.1, note 3).
+    bool reset = reason == wire::RejectReason::negotiation_reset;
+    if (rejected.opcode() == wire::Opcode::nop_out && !reset) {
         // Too many immediate commands, say: the next silence asks again (RFC 7143 section 11.17.1).
         if (rejected.itt == connection_.ping_itt) {
             connection_.ping_since.reset();
         }
         return {};
+    }
+    if (rejected.opcode() == wire::Opcode::task_management_request && !reset) {
+        return on_management_rejected(rejected.itt, reason);
     }
     // The target ends the task of a damaged Data-Out itself (RFC 7143 section 7.8), and data that was under
     // way when a task ended is nobody's loss.
@@ -136,8 +137,10 @@ base::Result<void> Session::on_reject(const wire::Reject& pdu) {
         (ends_with_status || tasks_.find(rejected.itt) == nullptr)) {
         return {};
     }
-    return violation(
-        fmt::format("the target rejected our {}: {}", wire::text(rejected.opcode()), wire::text(reason)));
+    std::string detail =
+        fmt::format("the target rejected our {}: {}", wire::text(rejected.opcode()), wire::text(reason));
+    Task* task = tasks_.find(rejected.itt);
+    return task != nullptr ? violation(*task->command, std::move(detail)) : violation(std::move(detail));
 }
 
 base::Result<void> Session::on_logout_response(const wire::LogoutResponse& pdu) {

@@ -1,13 +1,6 @@
 #include "session/event.hpp"
 
 namespace iscsi::session {
-namespace {
-
-bool must_act(Event::Kind kind) {
-    return kind <= Event::Kind::logout_response;
-}
-
-} // namespace
 
 void EventQueue::push(const Event& event) {
     if (must_act(event.kind)) {
@@ -20,12 +13,10 @@ void EventQueue::push(const Event& event) {
             }
         }
     } else if (count_ >= capacity - must_act_kinds) {
-        ++missed_;
+        ++slot(count_ - 1).missed;
         return;
     }
     slot(count_) = event;
-    slot(count_).missed = missed_;
-    missed_ = 0;
     ++count_;
 }
 

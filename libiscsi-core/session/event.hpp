@@ -24,10 +24,11 @@ struct Event {
         vendor,                  ///< `code` 248 to 255, `vendor_code`
         other,                   ///< an event code this session knows nothing about
         rejected,                ///< the target rejected a PDU: reason `code`, of `rejected_opcode`
+        task_management, ///< a command of `lun` was not answered in time: function `code` was asked for
     };
 
     Kind kind = Kind::other;
-    std::uint8_t code = 0; ///< AsyncEvent, RejectReason or LogoutResponseCode as it came
+    std::uint8_t code = 0; ///< AsyncEvent, RejectReason, LogoutResponseCode or TaskManagementFunction
     std::uint8_t vendor_code = 0;
     std::uint8_t rejected_opcode = 0;
     std::uint16_t within_s = 0;
@@ -35,13 +36,18 @@ struct Event {
     std::uint16_t time2retain_s = 0;
     base::Cid cid;
     base::Lun lun;
-    std::uint32_t missed = 0; ///< events of lesser kinds that found no room just before this one
+    std::uint32_t missed = 0; ///< events of lesser kinds that came next to this one, and found no room
     std::uint16_t sense_bytes = 0;
     std::array<std::byte, base::limits::sense_bytes_max> sense;
 };
 
+/// Kinds that ask the owner to act. They come first in Event::Kind.
+constexpr bool must_act(Event::Kind kind) {
+    return kind <= Event::Kind::logout_response;
+}
+
 /// First in, first out. Kinds that ask the owner to act always find room: a second one of the same kind takes
-/// the first one's place. The others (scsi, vendor, other, rejected) are counted in `missed` when it is full.
+/// the first one's place. The others are counted as missed by the last in the queue when it is full.
 class EventQueue {
 public:
     void push(const Event& event);
@@ -57,7 +63,6 @@ private:
     std::array<Event, capacity> ring_;
     std::size_t first_ = 0;
     std::size_t count_ = 0;
-    std::uint32_t missed_ = 0;
 };
 
 } // namespace iscsi::session

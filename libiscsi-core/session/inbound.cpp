@@ -27,11 +27,12 @@ bool is_reserved_response(std::uint8_t response) {
     return response > static_cast<std::uint8_t>(wire::ServiceResponse::target_failure) && response < 0x80;
 }
 
-/// PDUs a target may send in full feature phase to a session that sends no Text and no task management.
+/// PDUs a target may send in full feature phase to a session that sends no Text.
 bool is_expected(wire::Opcode opcode) {
     switch (opcode) {
     case wire::Opcode::nop_in:
     case wire::Opcode::scsi_response:
+    case wire::Opcode::task_management_response:
     case wire::Opcode::data_in:
     case wire::Opcode::logout_response:
     case wire::Opcode::r2t:
@@ -43,20 +44,43 @@ bool is_expected(wire::Opcode opcode) {
     }
 }
 
-tl::unexpected<base::Error> violation(std::string detail) {
+} // namespace
+
+tl::unexpected<base::Error> Session::violation(std::string detail) {
     return base::fail(base::Errc::protocol, std::move(detail));
 }
 
-tl::unexpected<base::Error> unknown_task(std::string_view pdu, std::uint32_t itt) {
-    return violation(fmt::format("{} for a task that does not exist: ITT 0x{:08x}", pdu, itt));
+tl::unexpected<base::Error> Session::violation(Command& command, std::string detail) {
+    command.blamed = true;
+    return violation(std::move(detail));
 }
 
-} // namespace
+/// The receiver refused a PDU by its header alone.
+void Session::blame_task_of_header() {
+    const wire::Bhs& header = connection_.receiver.header();
+    bool of_a_task =
+        header.opcode() == wire::Opcode::data_in || header.opcode() == wire::Opcode::scsi_response;
+    if (Task* task = tasks_.find(header.itt); of_a_task && task != nullptr) {
+        task->command->blamed = true;
+    }
+}
+
+/// A PDU for no task is a mistake of the target's, or late: what comes for a task that task management ended
+/// is discarded (RFC 7143 section 4.2.3.3).
+base::Result<void> Session::unless_aborted(std::string_view pdu, std::uint32_t itt) const {
+    if (tasks_.was_aborted(itt)) {
+        return {};
+    }
+    return violation(fmt::format("{} for a task that does not exist: ITT 0x{:08x}", pdu, itt));
+}
 
 base::Result<void> Session::take_pdus() {
     for (;;) {
         base::Result<Receiver::Step> step = connection_.receiver.next();
         if (!step) [[unlikely]] {
+            if (step.error().code == base::Errc::protocol) {
+                blame_task_of_header();
+            }
             return base::fail(std::move(step.error()));
         }
         if (*step == Receiver::Step::starved) {
@@ -106,6 +130,8 @@ base::Result<void> Session::on_pdu() {
         return on_async(receiver.as<wire::AsyncMessage>());
     case wire::Opcode::reject:
         return on_reject(receiver.as<wire::Reject>());
+    case wire::Opcode::task_management_response:
+        return on_task_management_response(receiver.as<wire::TaskManagementResponse>());
     default:
         return on_logout_response(receiver.as<wire::LogoutResponse>());
     }
@@ -114,30 +140,31 @@ base::Result<void> Session::on_pdu() {
 base::Result<void> Session::before_data_in(const wire::DataIn& pdu) {
     Task* task = tasks_.find(pdu.itt);
     if (task == nullptr) [[unlikely]] {
-        return unknown_task("Data-In", pdu.itt);
+        return unless_aborted("Data-In", pdu.itt);
     }
     if (task->direction != Direction::in) [[unlikely]] {
-        return violation("Data-In for a command that reads nothing");
+        return violation(*task->command, "Data-In for a command that reads nothing");
     }
     if (pdu.data_sn != task->data_sn) [[unlikely]] {
-        return violation(
-            fmt::format("Data-In with DataSN {}, expected {}", pdu.data_sn.get(), task->data_sn));
+        return violation(*task->command, fmt::format("Data-In with DataSN {}, expected {}", pdu.data_sn.get(),
+                                                     task->data_sn));
     }
     std::uint32_t bytes = pdu.data_segment_length;
     std::uint32_t offset = pdu.buffer_offset;
     if (offset > task->expected_bytes || bytes > task->expected_bytes - offset) [[unlikely]] {
-        return violation(fmt::format("Data-In of {} bytes at {} outside the {} expected", bytes, offset,
-                                     task->expected_bytes));
+        return violation(*task->command, fmt::format("Data-In of {} bytes at {} outside the {} expected",
+                                                     bytes, offset, task->expected_bytes));
     }
     bool in_order = parameters_.data_pdu_in_order && parameters_.data_sequence_in_order;
     if (in_order && bytes > 0 && offset != task->received_bytes) [[unlikely]] {
-        return violation(fmt::format("Data-In at offset {}, expected {}", offset, task->received_bytes));
+        return violation(*task->command,
+                         fmt::format("Data-In at offset {}, expected {}", offset, task->received_bytes));
     }
     if (bytes > task->expected_bytes - task->received_bytes) [[unlikely]] {
-        return violation("more Data-In than the command expects");
+        return violation(*task->command, "more Data-In than the command expects");
     }
     if ((pdu.flags & wire::data_in_flag::status) != 0 && (pdu.flags & wire::final_bit) == 0) [[unlikely]] {
-        return violation("Data-In with status but without the F bit");
+        return violation(*task->command, "Data-In with status but without the F bit");
     }
     if (bytes > 0) {
         connection_.receiver.place(task->command->data_in.data() + offset);
@@ -146,18 +173,27 @@ base::Result<void> Session::before_data_in(const wire::DataIn& pdu) {
 }
 
 base::Result<void> Session::on_data_in(const wire::DataIn& pdu) {
-    Task& task = *tasks_.find(pdu.itt); // before_data_in found it, and nothing came between.
     ++statistics_.datain_pdus;
-    ++task.data_sn;
-    task.received_bytes += pdu.data_segment_length.get();
-    if ((pdu.flags & wire::data_in_flag::status) == 0) {
-        return {};
-    }
-    if (base::StatSn stat_sn(pdu.stat_sn); !connection_.take_status(stat_sn)) [[unlikely]] {
+    bool with_status = (pdu.flags & wire::data_in_flag::status) != 0;
+    if (base::StatSn stat_sn(pdu.stat_sn); with_status && !connection_.take_status(stat_sn)) [[unlikely]] {
         return connection_.status_gap(stat_sn);
+    }
+    Task* found = tasks_.find(pdu.itt);
+    if (found == nullptr) [[unlikely]] {
+        return {}; // It was aborted; before_data_in let it pass, and its data went nowhere.
+    }
+    Task& task = *found;
+    ++task.data_sn;
+    if (std::uint32_t bytes = pdu.data_segment_length; bytes > 0) {
+        task.received_bytes += bytes;
+        task.moved_at = now_;
+    }
+    if (!with_status) {
+        return {};
     }
     if (!is_good(pdu.status)) [[unlikely]] {
         return violation(
+            *task.command,
             fmt::format("Data-In with SCSI status 0x{:02x}: only good status may ride on data", pdu.status));
     }
     task.command->status = pdu.status;
@@ -175,10 +211,11 @@ base::Result<void> Session::on_scsi_response(const wire::ScsiResponse& pdu) {
     }
     Task* task = tasks_.find(pdu.itt);
     if (task == nullptr) [[unlikely]] {
-        return unknown_task("SCSI Response", pdu.itt);
+        return unless_aborted("SCSI Response", pdu.itt);
     }
     if (is_reserved_response(pdu.response)) [[unlikely]] {
-        return violation(fmt::format("SCSI Response with the reserved response code 0x{:02x}", pdu.response));
+        return violation(*task->command,
+                         fmt::format("SCSI Response with the reserved response code 0x{:02x}", pdu.response));
     }
     Command& command = *task->command;
     command.response = pdu.response;
@@ -191,7 +228,8 @@ base::Result<void> Session::on_scsi_response(const wire::ScsiResponse& pdu) {
     std::uint32_t sent = pdu.exp_data_sn;
     if (task->direction == Direction::in && sent != 0 && sent != task->data_sn && is_good(pdu.status))
         [[unlikely]] {
-        return violation(fmt::format("ExpDataSN {} after {} Data-In PDUs", sent, task->data_sn));
+        return violation(*task->command,
+                         fmt::format("ExpDataSN {} after {} Data-In PDUs", sent, task->data_sn));
     }
     if (base::Result<void> taken = take_residual(*task, pdu.flags, pdu.residual_count); !taken) [[unlikely]] {
         return taken;
@@ -211,19 +249,26 @@ base::Result<void> Session::take_residual(Task& task, std::uint8_t flags, std::u
     bool underflow = (flags & wire::response_flag::underflow) != 0;
     bool overflow = (flags & wire::response_flag::overflow) != 0;
     if (underflow && overflow) [[unlikely]] {
-        return violation("residual underflow and overflow at once");
+        return violation(*task.command, "residual underflow and overflow at once");
     }
     if (underflow && count > task.expected_bytes) [[unlikely]] {
-        return violation(
-            fmt::format("residual underflow of {} bytes, only {} were expected", count, task.expected_bytes));
+        return violation(*task.command, fmt::format("residual underflow of {} bytes, only {} were expected",
+                                                    count, task.expected_bytes));
     }
     task.command->underflow_bytes = underflow ? count : 0;
     task.command->overflow_bytes = overflow ? count : 0;
     std::uint32_t due = task.expected_bytes - task.command->underflow_bytes;
-    bool promised = task.direction == Direction::in && is_good(task.command->status);
-    if (promised && task.received_bytes != due) [[unlikely]] {
-        return violation(
-            fmt::format("good status with {} bytes of data, {} were due", task.received_bytes, due));
+    if (!is_good(task.command->status)) [[unlikely]] {
+        return {};
+    }
+    if (task.direction == Direction::in && task.received_bytes != due) [[unlikely]] {
+        return violation(*task.command, fmt::format("good status with {} bytes of data, {} were due",
+                                                    task.received_bytes, due));
+    }
+    // What was never sent was not written, whatever the target says.
+    if (task.direction == Direction::out && task.made_bytes < due) [[unlikely]] {
+        return violation(*task.command, fmt::format("good status for a write with {} of {} bytes sent",
+                                                    task.made_bytes, due));
     }
     return {};
 }
@@ -232,11 +277,12 @@ base::Result<void> Session::take_sense(Command& command) {
     base::Bytes kept = connection_.receiver.kept();
     std::uint32_t segment = connection_.receiver.data_bytes();
     if (segment < 2) [[unlikely]] {
-        return violation("SCSI Response with a data segment of one byte");
+        return violation(command, "SCSI Response with a data segment of one byte");
     }
     std::uint32_t length = base::load<base::Be16>(kept).get();
     if (length > segment - 2) [[unlikely]] {
-        return violation(fmt::format("SenseLength {} in a data segment of {} bytes", length, segment));
+        return violation(command,
+                         fmt::format("SenseLength {} in a data segment of {} bytes", length, segment));
     }
     std::size_t taken = std::min<std::size_t>(length, kept.size() - 2);
     std::memcpy(command.sense.data(), kept.data() + 2, taken);
@@ -248,32 +294,42 @@ base::Result<void> Session::on_r2t(const wire::R2t& pdu) {
     ++statistics_.r2t_pdus;
     Task* task = tasks_.find(pdu.itt);
     if (task == nullptr) [[unlikely]] {
-        return unknown_task("R2T", pdu.itt);
+        return unless_aborted("R2T", pdu.itt);
     }
     std::uint32_t offset = pdu.buffer_offset;
     std::uint32_t bytes = pdu.desired_data_transfer_length;
     if (task->direction != Direction::out) [[unlikely]] {
-        return violation("R2T for a command that writes nothing");
+        return violation(*task->command, "R2T for a command that writes nothing");
     }
     if (pdu.lun != task->command->lun.value()) [[unlikely]] {
-        return violation("R2T with a LUN other than its command's");
+        return violation(*task->command, "R2T with a LUN other than its command's");
     }
     if (pdu.ttt == base::reserved_tag) [[unlikely]] {
-        return violation("R2T with the reserved Target Transfer Tag");
+        return violation(*task->command, "R2T with the reserved Target Transfer Tag");
     }
     if (pdu.r2t_sn != task->data_sn) [[unlikely]] {
-        return violation(fmt::format("R2TSN {}, expected {}", pdu.r2t_sn.get(), task->data_sn));
+        return violation(*task->command,
+                         fmt::format("R2TSN {}, expected {}", pdu.r2t_sn.get(), task->data_sn));
     }
     if (bytes == 0 || bytes > parameters_.max_burst_bytes) [[unlikely]] {
-        return violation(
-            fmt::format("R2T for {} bytes, MaxBurstLength is {}", bytes, parameters_.max_burst_bytes));
+        return violation(*task->command, fmt::format("R2T for {} bytes, MaxBurstLength is {}", bytes,
+                                                     parameters_.max_burst_bytes));
     }
     if (offset > task->expected_bytes || bytes > task->expected_bytes - offset) [[unlikely]] {
-        return violation(fmt::format("R2T for {} bytes at {} outside the {} to be written", bytes, offset,
-                                     task->expected_bytes));
+        return violation(*task->command, fmt::format("R2T for {} bytes at {} outside the {} to be written",
+                                                     bytes, offset, task->expected_bytes));
     }
     if (task->r2ts_open >= parameters_.max_outstanding_r2t || sequences_.full()) [[unlikely]] {
-        return violation(fmt::format("R2T above MaxOutstandingR2T {}", parameters_.max_outstanding_r2t));
+        return violation(*task->command,
+                         fmt::format("R2T above MaxOutstandingR2T {}", parameters_.max_outstanding_r2t));
+    }
+    // At ErrorRecoveryLevel 0 nothing is asked for again. Order is not insisted on: what is whole is written.
+    if (!task->asked.add(offset, offset + bytes)) [[unlikely]] {
+        return violation(
+            *task->command,
+            fmt::format("R2T for {} bytes at {}, some of which it was given or asked for before, "
+                        "or with too many gaps",
+                        bytes, offset));
     }
     ++task->data_sn;
     ++task->r2ts_open;
@@ -287,6 +343,7 @@ void Session::finish(Task& task, Outcome outcome) {
     if (task.payloads_queued > 0) {
         // Its buffer is still being sent from; tx_done completes it.
         task.state = Task::State::answered;
+        watch(task);
         return;
     }
     complete(task);

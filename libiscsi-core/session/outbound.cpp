@@ -21,12 +21,22 @@ bool Session::send_next() {
         send_logout();
         return true;
     }
+    if (management_.step != RecoveryStep::none) [[unlikely]] {
+        hold_back();
+        if (management_.queued) {
+            send_task_management();
+            return true;
+        }
+    }
     if (send_sequences()) {
         return true;
     }
-    if (!waiting_.empty() && window_.is_open() && tasks_.has_free()) {
-        send_command(*waiting_.pop());
-        return true;
+    if (!waiting_.empty()) {
+        if (window_.is_open() && tasks_.has_free()) {
+            send_command(*waiting_.pop());
+            return true;
+        }
+        note_blocked();
     }
     if (connection_.unacknowledged >= unacknowledged_max) [[unlikely]] {
         send_nop_out(base::reserved_tag, {});
@@ -87,6 +97,8 @@ bool Session::send_data_out(DataOutSequence& sequence) {
     connection_.transmitter.end(task->command->data_out.subspan(sequence.offset, bytes),
                                 tasks_.slot_of(*task));
     ++task->payloads_queued;
+    task->made_bytes += bytes;
+    task->moved_at = now_;
     ++statistics_.dataout_pdus;
     sequence.offset += bytes;
     if (last && sequence.ttt != base::reserved_tag) {
@@ -103,10 +115,15 @@ void Session::send_command(Command& command) {
     task.state = Task::State::active;
     task.direction = command.direction;
     task.received_bytes = 0;
+    task.made_bytes = 0;
+    task.times_put_off = 0;
+    task.asked.clear();
     task.data_sn = 0;
     task.payloads_queued = 0;
     task.r2ts_open = 0;
     task.expected_bytes = 0;
+    blocked_until_.reset();
+    watch(task);
 
     auto& pdu = connection_.transmitter.begin<wire::ScsiCommand>();
     std::uint8_t flags = wire::final_bit | static_cast<std::uint8_t>(command.attribute);
@@ -122,6 +139,11 @@ void Session::send_command(Command& command) {
         task.expected_bytes = total;
         flags |= wire::command_flag::write;
         immediate = command.data_out.first(with_command);
+        task.made_bytes = with_command;
+        std::uint32_t given = parameters_.initial_r2t ? with_command : unsolicited;
+        if (given > 0) {
+            task.asked.add(0, given);
+        }
         if (!parameters_.initial_r2t && with_command < unsolicited) {
             flags &= static_cast<std::uint8_t>(~wire::final_bit);
             unsolicited_ = {task.itt, base::reserved_tag, with_command, unsolicited, 0};

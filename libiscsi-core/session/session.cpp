@@ -32,19 +32,21 @@ Session::Session(const SessionConfig& config, base::TimePoint now)
       tasks_(config.tasks), sequences_(sequences_max(config)),
       connection_(config.connection, config.cid, config.numbers.exp_stat_sn),
       nop_out_interval_(config.nop_out_interval), nop_out_timeout_(config.nop_out_timeout),
-      logout_timeout_(config.logout_timeout),
-      data_out_bytes_max_(config.connection.max_xmit_data_segment_bytes & ~3U), logout_itt_(logout_slot) {
+      logout_timeout_(config.logout_timeout), recovery_timeouts_(config.recovery),
+      data_out_bytes_max_(config.connection.max_xmit_data_segment_bytes & ~3U), now_(now),
+      logout_itt_(logout_slot) {
     base::check(config.session.error_recovery_level == 0, "this session knows ErrorRecoveryLevel 0 only");
     base::check(data_out_bytes_max_ > 0, "the target takes data segments");
     connection_.last_receive = now;
     connection_.ping_itt = ping_slot;
 }
 
-void Session::submit(Command& command) {
+void Session::submit(Command& command, base::TimePoint now) {
     constexpr std::size_t data_max = std::numeric_limits<std::uint32_t>::max();
     base::check(command.data_in.size() <= data_max && command.data_out.size() <= data_max,
                 "a command moves less than 2^32 bytes");
     base::check(command.cdb_bytes <= command.cdb.size(), "a CDB has at most 16 bytes");
+    now_ = now;
     command.outcome = Outcome::pending;
     command.response = 0;
     command.status = 0;
@@ -52,6 +54,7 @@ void Session::submit(Command& command) {
     command.overflow_bytes = 0;
     command.received_bytes = 0;
     command.sense_bytes = 0;
+    command.blamed = false;
     if (ended_ || logging_out_) [[unlikely]] {
         lose(command);
         return;
@@ -63,8 +66,10 @@ void Session::begin_logout(base::TimePoint now) {
     if (ended_ || logging_out_) {
         return;
     }
+    now_ = now;
     logging_out_ = true;
     logout_since_ = now;
+    conclude_management();
     lose_waiting();
 }
 
@@ -73,8 +78,9 @@ void Session::abandon() {
     connection_.transmitter.clear();
     sequences_.clear();
     unsolicited_ = {};
+    conclude_management();
     tasks_.drain([this](Task& task) {
-        // An answered task has its status already; only its bytes had not left.
+        // An answered task has its end already; only its bytes had not left.
         if (task.state == Task::State::answered) {
             completed_.push(*task.command);
         } else {
@@ -103,6 +109,7 @@ base::Result<void> Session::rx_done(std::size_t n, base::TimePoint now) {
     if (ended_) {
         return base::fail(base::Errc::cancelled, "bytes for a connection that has ended");
     }
+    now_ = now;
     connection_.last_receive = now;
     statistics_.rxdata_octets += n;
     connection_.receiver.filled(n);
@@ -141,6 +148,10 @@ base::Deadline Session::deadline() const {
         return logout_timeout_ > base::Duration{} ? base::Deadline(logout_since_ + logout_timeout_)
                                                   : base::Deadline{};
     }
+    return base::earliest(base::earliest(ping_deadline(), recovery_deadline()), time_deadline());
+}
+
+base::Deadline Session::ping_deadline() const {
     if (nop_out_interval_ <= base::Duration{}) {
         return {};
     }
@@ -154,18 +165,29 @@ base::Deadline Session::deadline() const {
 }
 
 base::Result<void> Session::at(base::TimePoint now) {
+    now_ = now;
     if (!base::is_due(deadline(), now)) {
         return {};
     }
+    base::Result<void> passed;
     if (logging_out_) {
-        ended_ = true;
-        ++statistics_.timeout_err;
-        return base::fail(base::Errc::logout,
-                          fmt::format("no Logout Response after {} ms", milliseconds(logout_timeout_)));
+        passed = base::fail(base::Errc::logout,
+                            fmt::format("no Logout Response after {} ms", milliseconds(logout_timeout_)));
+    } else if (base::is_due(ping_deadline(), now)) {
+        passed = on_silence(now);
     }
-    if (connection_.ping_since) {
+    if (passed && base::is_due(recovery_deadline(), now)) {
+        passed = on_time_over();
+    }
+    if (!passed) {
         ended_ = true;
         ++statistics_.timeout_err;
+    }
+    return passed;
+}
+
+base::Result<void> Session::on_silence(base::TimePoint now) {
+    if (connection_.ping_since) {
         return base::fail(base::Errc::transport,
                           fmt::format("no answer to NOP-Out, and nothing else received, for {} ms",
                                       milliseconds(now - connection_.last_receive)));

@@ -14,6 +14,7 @@
 #include "session/command.hpp"
 #include "session/connection.hpp"
 #include "session/event.hpp"
+#include "session/recovery.hpp"
 #include "session/statistics.hpp"
 #include "session/tasks.hpp"
 #include "session/window.hpp"
@@ -24,6 +25,8 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
+#include <string_view>
 
 namespace iscsi::session {
 
@@ -44,16 +47,18 @@ struct SessionConfig {
     base::Duration nop_out_interval{}; ///< silence after which we ping; 0 = never
     base::Duration nop_out_timeout{};  ///< further silence that ends the connection; 0 = never
     base::Duration logout_timeout{};   ///< for the Logout Response; 0 = for ever
+    RecoveryTimeouts recovery;
 };
 
 class Session final : public base::Engine {
 public:
     Session(const SessionConfig& config, base::TimePoint now);
 
-    /// Takes a command; never fails. It waits here while no task is free or the command window is closed, and
-    /// ends as Outcome::lost when the connection ends first, at once when it has ended or logs out. A command
-    /// without data has Direction::none or empty spans; data is at most 2^32-1 bytes.
-    void submit(Command& command);
+    /// Takes a command; never fails. It waits here while no task is free, the command window is closed, or
+    /// task management is at work on its unit, and ends as Outcome::lost when the connection ends first, at
+    /// once when it has ended or logs out. A command without data has Direction::none or empty spans; data is
+    /// at most 2^32-1 bytes.
+    void submit(Command& command, base::TimePoint now);
 
     /// A command that ended, nullptr when there is none. The order is that in which they ended.
     Command* next_completion() { return completed_.pop(); }
@@ -74,7 +79,7 @@ public:
     /// Commands the target knows of.
     std::size_t active() const { return tasks_.used(); }
     /// Nothing is owed to anybody: no command submitted has yet to be given back.
-    bool idle() const { return active() == 0 && waiting_.empty() && completed_.empty(); }
+    bool idle() const { return active() == 0 && waiting_.empty() && held_.empty() && completed_.empty(); }
     const CommandWindow& window() const { return window_; }
     base::StatSn exp_stat_sn() const { return connection_.exp_stat_sn; }
     const Statistics& statistics() const { return statistics_; }
@@ -97,6 +102,7 @@ private:
     void send_command(Command& command);
     void send_nop_out(std::uint32_t itt, Pong answered);
     void send_logout();
+    void send_task_management();
 
     // inbound.cpp: tasks.
     base::Result<void> take_pdus();
@@ -108,6 +114,12 @@ private:
     base::Result<void> on_r2t(const wire::R2t& pdu);
     base::Result<void> take_residual(Task& task, std::uint8_t flags, std::uint32_t count);
     base::Result<void> take_sense(Command& command);
+    /// The target broke a rule, and with it the session ends.
+    static tl::unexpected<base::Error> violation(std::string detail);
+    /// Likewise, in what it had to say about this command, which bears the blame.
+    static tl::unexpected<base::Error> violation(Command& command, std::string detail);
+    void blame_task_of_header();
+    base::Result<void> unless_aborted(std::string_view pdu, std::uint32_t itt) const;
     void finish(Task& task, Outcome outcome);
     void complete(Task& task);
 
@@ -116,8 +128,28 @@ private:
     base::Result<void> on_async(const wire::AsyncMessage& pdu);
     base::Result<void> on_reject(const wire::Reject& pdu);
     base::Result<void> on_logout_response(const wire::LogoutResponse& pdu);
+    base::Deadline ping_deadline() const;
+    base::Result<void> on_silence(base::TimePoint now);
     void lose(Command& command);
     void lose_waiting();
+
+    // recovery.cpp: commands whose time is over.
+    base::Deadline recovery_deadline() const;
+    void watch(Task& task);
+    void note_blocked();
+    base::Result<void> on_time_over();
+    base::Result<void> check_tasks();
+    base::Deadline time_deadline() const;
+    bool has_moved(const Task& task);
+    Task* oldest_overdue();
+    void put_off_overdue();
+    base::Result<void> escalate();
+    bool covers(const Command& command) const;
+    void hold_back();
+    void conclude_management();
+    void end_covered_tasks();
+    base::Result<void> on_task_management_response(const wire::TaskManagementResponse& pdu);
+    base::Result<void> on_management_rejected(std::uint32_t itt, wire::RejectReason reason);
 
     // Session-wide.
     const wire::SessionParameters parameters_;
@@ -125,6 +157,7 @@ private:
     TaskTable tasks_;
     SequenceQueue sequences_; ///< answers to R2Ts
     CommandList waiting_;     ///< submitted, without a task yet
+    CommandList held_;        ///< those before them that wait for the end of task management
     CommandList completed_;   ///< ended, not given back yet
     EventQueue events_;
 
@@ -135,7 +168,13 @@ private:
     const base::Duration nop_out_interval_;
     const base::Duration nop_out_timeout_;
     const base::Duration logout_timeout_;
+    const RecoveryTimeouts recovery_timeouts_;
     const std::uint32_t data_out_bytes_max_;
+
+    base::TimePoint now_;          ///< as it was told last
+    base::Deadline check_at_;      ///< no task's time is over before
+    base::Deadline blocked_until_; ///< commands wait for a closed window and nothing else would open it
+    TaskManagement management_;
 
     bool ended_ = false; ///< an error was reported, or the connection abandoned
     bool logging_out_ = false;

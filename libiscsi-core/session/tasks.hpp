@@ -5,10 +5,13 @@
 #pragma once
 
 #include "base/check.hpp"
+#include "base/fifo.hpp"
 #include "base/limits.hpp"
 #include "base/serial.hpp"
+#include "base/time.hpp"
 #include "base/units.hpp"
 #include "session/command.hpp"
+#include "session/ranges.hpp"
 
 #include <algorithm>
 #include <bit>
@@ -25,7 +28,8 @@ inline constexpr unsigned tag_slot_bits = 12;
 inline constexpr std::uint32_t tag_slot_mask = (1U << tag_slot_bits) - 1;
 inline constexpr std::uint32_t ping_slot = base::limits::tasks_max;
 inline constexpr std::uint32_t logout_slot = base::limits::tasks_max + 1;
-static_assert(logout_slot < tag_slot_mask);
+inline constexpr std::uint32_t management_slot = base::limits::tasks_max + 2;
+static_assert(management_slot < tag_slot_mask);
 
 /// The tag that follows `tag` in its slot.
 constexpr std::uint32_t next_generation(std::uint32_t tag) {
@@ -44,11 +48,19 @@ struct Task {
     base::CmdSn cmd_sn;
     std::uint32_t expected_bytes = 0;  ///< Expected Data Transfer Length
     std::uint32_t received_bytes = 0;  ///< Data-In placed so far
+    std::uint32_t made_bytes = 0;      ///< of its data in PDUs of ours, immediate data too; each byte once
     std::uint32_t data_sn = 0;         ///< next DataSN of Data-In, or next R2TSN
     std::uint16_t payloads_queued = 0; ///< parts of its buffer that the transmitter still points into
     std::uint16_t r2ts_open = 0;       ///< R2Ts whose last Data-Out has not been generated
     State state = State::free;
     Direction direction = Direction::none;
+    std::uint32_t aborted_itt = base::reserved_tag; ///< of the slot's last task that task management ended
+    base::TimePoint due_at = never;                 ///< its time is over then
+    base::TimePoint moved_at;                       ///< data of it last came or went
+    std::uint8_t times_put_off = 0;                 ///< due_at was, because something moved
+    Ranges asked;                                   ///< of a write: unsolicited, or asked for by an R2T
+
+    static constexpr base::TimePoint never = base::TimePoint::max();
 };
 
 class TaskTable {
@@ -69,7 +81,9 @@ public:
     std::uint32_t size() const { return count_; }
     bool has_free() const { return free_count_ > 0; }
 
-    /// The slot freed last, with a tag it never had before; there must be one.
+    /// The slot freed last, with the tag that follows its last one; there must be one. A tag comes back after
+    /// 2^20 commands of its slot: by then nothing of the first is on its way any more, for a connection keeps
+    /// its order.
     Task& claim() {
         Task& task = tasks_[free_[--free_count_]];
         task.itt = next_generation(task.itt);
@@ -89,6 +103,12 @@ public:
         }
         Task& task = tasks_[slot];
         return task.itt == itt && task.state == Task::State::active ? &task : nullptr;
+    }
+
+    /// A task that task management ended had this tag: what still comes for it is not a mistake of ours.
+    bool was_aborted(std::uint32_t itt) const {
+        std::uint32_t slot = itt & tag_slot_mask;
+        return slot < count_ && tasks_[slot].aborted_itt == itt;
     }
 
     /// Frees every slot in use, calling `visit(task)` first, in the order of their CmdSN.
@@ -153,30 +173,7 @@ private:
     std::unique_ptr<DataOutSequence[]> ring_;
 };
 
-/// Commands in order, linked through themselves.
-class CommandList {
-public:
-    bool empty() const { return first_ == nullptr; }
-    Command* front() const { return first_; }
-    void push(Command& command) {
-        command.next = nullptr;
-        (last_ == nullptr ? first_ : last_->next) = &command;
-        last_ = &command;
-    }
-    /// The first command, or nullptr.
-    Command* pop() {
-        Command* command = first_;
-        if (command != nullptr) {
-            first_ = command->next;
-            last_ = first_ == nullptr ? nullptr : last_;
-            command->next = nullptr;
-        }
-        return command;
-    }
-
-private:
-    Command* first_ = nullptr;
-    Command* last_ = nullptr;
-};
+/// Commands in order.
+using CommandList = base::Fifo<&Command::next>;
 
 } // namespace iscsi::session

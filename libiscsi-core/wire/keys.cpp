@@ -10,6 +10,9 @@
 namespace iscsi::wire {
 namespace {
 
+/// How the names of public extensions began before RFC 7143 (section 13.26 keeps one of them).
+constexpr std::string_view public_extension = "X#";
+
 bool is_key_character(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
            c == '-' || c == '+' || c == '@' || c == '_';
@@ -22,7 +25,9 @@ bool is_key_name(std::string_view name) {
         return false;
     }
     bool capital = name[0] >= 'A' && name[0] <= 'Z';
-    return (capital || name.starts_with("iSCSI")) && std::all_of(name.begin(), name.end(), is_key_character);
+    std::string_view label = name.starts_with(public_extension) ? name.substr(2) : name;
+    return (capital || name.starts_with("iSCSI")) && !label.empty() &&
+           std::all_of(label.begin(), label.end(), is_key_character);
 }
 
 base::Result<std::optional<KeyValue>> KeyReader::next() {

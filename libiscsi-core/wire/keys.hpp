@@ -26,8 +26,10 @@ struct KeyValue {
     bool operator==(const KeyValue&) const = default;
 };
 
-/// True for a capital letter followed by up to 62 of A-Z a-z 0-9 . - + @ _ (RFC 7143 section 6.1), and for
-/// the few defined keys that begin with a small letter ("iSCSIProtocolLevel", RFC 7144).
+/// True for a capital letter followed by up to 62 of A-Z a-z 0-9 . - + @ _ (RFC 7143 section 6.1), for the
+/// few defined keys that begin with a small letter ("iSCSIProtocolLevel", RFC 7144), and for such names with
+/// X# before them ("X#NodeArchitecture", RFC 7143 section 13.26, which targets send although the syntax has
+/// no '#').
 bool is_key_name(std::string_view name);
 
 /// Walks the pairs of one complete key text. Errors are Errc::protocol.

@@ -41,7 +41,7 @@ TEST_CASE("numbers above the bound are refused at every bound", "[text]") {
     CHECK_FALSE(base::parse_decimal("5", 3));
 }
 
-TEST_CASE("numbers of text keys are decimal or hexadecimal", "[rfc7143-6.1]") {
+TEST_CASE("numbers of text keys are decimal or hexadecimal", "[rfc7143-6.1][TEXT-03]") {
     CHECK(base::parse_rfc_number("0") == 0U);
     CHECK(base::parse_rfc_number("262144") == 262144U);
     CHECK(base::parse_rfc_number("0x1fF") == 0x1ffU);
@@ -54,7 +54,8 @@ TEST_CASE("numbers of text keys are decimal or hexadecimal", "[rfc7143-6.1]") {
     CHECK_FALSE(base::parse_rfc_number("0x100", 0xff));
 }
 
-TEST_CASE("hexadecimal binaries may have upper, lower and an odd count of digits", "[rfc7143-6.1]") {
+TEST_CASE("hexadecimal binaries may have upper, lower and an odd count of digits",
+          "[rfc7143-6.1][TEXT-03][CHAP-04]") {
     CHECK(binary("0x41") == "A");
     CHECK(binary("0X4a4B") == "JK");
     CHECK(binary("0x1") == "\x01");
@@ -67,7 +68,8 @@ TEST_CASE("hexadecimal binaries may have upper, lower and an odd count of digits
     }
 }
 
-TEST_CASE("base64 binaries have whole groups and right padding", "[rfc7143-6.1][rfc4648-4]") {
+TEST_CASE("base64 binaries have whole groups and right padding",
+          "[rfc7143-6.1][rfc4648-4][TEXT-03][CHAP-04]") {
     CHECK(binary("0bZm9vYmFy") == "foobar");
     CHECK(binary("0BZm9vYmE=") == "fooba");
     CHECK(binary("0bZm9vYg==") == "foob");
@@ -79,7 +81,7 @@ TEST_CASE("base64 binaries have whole groups and right padding", "[rfc7143-6.1][
     }
 }
 
-TEST_CASE("binaries longer than the bound are refused", "[rfc7143-12.1.3]") {
+TEST_CASE("binaries longer than the bound are refused", "[rfc7143-12.1.3][CHAP-04]") {
     CHECK(binary("0x414243", 3));
     CHECK_FALSE(binary("0x414243", 2));
     CHECK_FALSE(binary("0x14243", 2));
@@ -136,7 +138,7 @@ TEST_CASE("split keeps empty parts", "[text]") {
     CHECK(base::split("a,,b,", ',') == Parts{"a", "", "b", ""});
 }
 
-TEST_CASE("text of a peer cannot steer a terminal", "[text]") {
+TEST_CASE("text of a peer cannot steer a terminal", "[text][NAME-07]") {
     CHECK(base::printable("plain text") == "plain text");
     CHECK(base::printable("a\x1b[2Jb\n") == "a\\x1b[2Jb\\x0a");
     CHECK(base::printable("\x7f"s + "\0"s) == "\\x7f\\x00");

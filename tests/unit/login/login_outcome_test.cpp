@@ -16,7 +16,9 @@ namespace base = iscsi::base;
 namespace wire = iscsi::wire;
 namespace login = iscsi::login;
 
-TEST_CASE("a login begins in the security stage even without authentication", "[rfc7143-6.3]") {
+TEST_CASE(
+    "a login begins in the security stage even without authentication",
+    "[rfc7143-6.3][LOGIN-03][LOGIN-04][LOGIN-05][LOGIN-11][UNH-LOGIN-1.1][UNH-LOGIN-7.1][UNH-LOGIN-11.1]") {
     FakeLoginTarget target;
     auto engine = make(normal());
     REQUIRE(target.run(*engine).has_value());
@@ -43,7 +45,10 @@ TEST_CASE("a login begins in the security stage even without authentication", "[
     CHECK_FALSE(second.value("InitiatorName").has_value());
 }
 
-TEST_CASE("each status tells the caller whether to come back", "[rfc7143-11.13.5]") {
+TEST_CASE("each status tells the caller whether to come back",
+          "[rfc7143-11.13.5][LOGIN-17][STATUS-0200][STATUS-0201][STATUS-0202][STATUS-0203][STATUS-0204]"
+          "[STATUS-0205][STATUS-0206][STATUS-0207][STATUS-0208][STATUS-0209][STATUS-020a][STATUS-020b]"
+          "[STATUS-0300][STATUS-0301][STATUS-0302][STATUS-other]") {
     struct Row {
         std::uint16_t status;
         Errc code;
@@ -54,26 +59,35 @@ TEST_CASE("each status tells the caller whether to come back", "[rfc7143-11.13.5
         Row{0x0201, Errc::authentication, "authentication"},
         Row{0x0202, Errc::authentication, "authorization"}, Row{0x0203, Errc::fatal_login, "not found"},
         Row{0x0204, Errc::fatal_login, "removed"}, Row{0x0205, Errc::fatal_login, "version"},
-        Row{0x0206, Errc::login, "too many connections"}, Row{0x0207, Errc::fatal_login, "missing parameter"},
-        Row{0x0208, Errc::fatal_login, "included"}, Row{0x0209, Errc::fatal_login, "session type"},
-        Row{0x020a, Errc::login, "does not exist"}, Row{0x020b, Errc::fatal_login, "invalid"},
-        Row{0x02ff, Errc::fatal_login, "initiator error"}, Row{0x0300, Errc::login, "target error"},
-        Row{0x0301, Errc::login, "unavailable"}, Row{0x0302, Errc::login, "resources"},
-        Row{0x03ff, Errc::login, "target error"});
+        Row{0x0206, Errc::fatal_login, "too many connections"},
+        Row{0x0207, Errc::fatal_login, "missing parameter"}, Row{0x0208, Errc::fatal_login, "included"},
+        Row{0x0209, Errc::fatal_login, "session type"}, Row{0x020a, Errc::fatal_login, "does not exist"},
+        Row{0x020b, Errc::fatal_login, "invalid"}, Row{0x02ff, Errc::fatal_login, "initiator error"},
+        Row{0x0300, Errc::login, "target error"}, Row{0x0301, Errc::login, "unavailable"},
+        Row{0x0302, Errc::login, "resources"}, Row{0x03ff, Errc::login, "target error"},
+        Row{0x0400, Errc::protocol, "0400"}, Row{0xffff, Errc::protocol, "ffff"});
     FakeLoginTarget target;
     target.edit = [&](LoginAnswer& answer, std::size_t) {
+        // Nothing else of such a response is valid.
         answer.header.status = row.status;
-        answer.header.flags = 0;
+        answer.header.flags = 0xff;
+        answer.header.itt = 0;
+        answer.header.max_cmd_sn = 5000;
+        answer.text.clear();
     };
     auto engine = make(normal());
     auto result = target.run(*engine);
     REQUIRE_FALSE(result.has_value());
+    CHECK(target.requests.size() == 1);
+    CHECK(engine->sequence_numbers().max_cmd_sn == base::CmdSn());
+    CHECK(engine->tx_spans({}).empty());
     CHECK(result.error().code == row.code);
     CHECK_THAT(result.error().detail, Catch::Contains(row.text));
     CHECK(engine->status() == static_cast<wire::LoginStatus>(row.status));
 }
 
-TEST_CASE("a redirection gives the new address", "[rfc7143-11.13.5]") {
+TEST_CASE("a redirection gives the new address",
+          "[rfc7143-11.13.5][STATUS-0101][STATUS-0102][STATUS-other]") {
     struct Row {
         std::uint16_t status;
         const char* address;
@@ -84,7 +98,8 @@ TEST_CASE("a redirection gives the new address", "[rfc7143-11.13.5]") {
     const auto row = GENERATE(Row{0x0101, "192.0.2.7", "192.0.2.7", 3260, false},
                               Row{0x0102, "192.0.2.7:3261", "192.0.2.7", 3261, true},
                               Row{0x0101, "[2001:db8::7]:99", "2001:db8::7", 99, false},
-                              Row{0x0102, "storage.example", "storage.example", 3260, true});
+                              Row{0x0102, "storage.example", "storage.example", 3260, true},
+                              Row{0x01ff, "192.0.2.7", "192.0.2.7", 3260, false});
     std::size_t when = GENERATE(0, 1);
     FakeLoginTarget target;
     target.edit = [&](LoginAnswer& answer, std::size_t number) {
@@ -103,7 +118,41 @@ TEST_CASE("a redirection gives the new address", "[rfc7143-11.13.5]") {
     CHECK(engine->redirect()->permanent == row.permanent);
 }
 
-TEST_CASE("a redirection to nowhere is a protocol error", "[rfc7143-11.13.5]") {
+TEST_CASE("a redirection may come at any moment of the authentication, and may name several places",
+          "[rfc7143-11.13.5][STATUS-0101]") {
+    std::size_t when = GENERATE(0, 1, 2, 3);
+    FakeLoginTarget target;
+    target.edit = [&](LoginAnswer& answer, std::size_t number) {
+        if (number == when) {
+            answer.header.status = 0x0101;
+            answer.text = "TargetAddress=?\nTargetAddress=192.0.2.7\nTargetAddress=192.0.2.8\n";
+        }
+    };
+    auto engine = make(with_chap(true));
+    auto result = target.run(*engine);
+    REQUIRE_FALSE(result.has_value());
+    CHECK(result.error().code == Errc::redirected);
+    REQUIRE(engine->redirect().has_value());
+    CHECK(engine->redirect()->host == "192.0.2.7");
+    CHECK(target.requests.size() == when + 1);
+}
+
+TEST_CASE("a portal group in a redirection, where RFC 7143 has none, is not believed",
+          "[rfc7143-13.8][STATUS-0101][DISC-05]") {
+    FakeLoginTarget target;
+    target.edit = [&](LoginAnswer& answer, std::size_t) {
+        answer.header.status = 0x0101;
+        answer.text = "TargetAddress=192.0.2.7:99,12\n";
+    };
+    auto engine = make(normal());
+    REQUIRE_FALSE(target.run(*engine).has_value());
+    REQUIRE(engine->redirect().has_value());
+    CHECK(engine->redirect()->host == "192.0.2.7");
+    CHECK(engine->redirect()->port == 99);
+    CHECK(engine->tpgt() == -1);
+}
+
+TEST_CASE("a redirection to nowhere is a protocol error", "[rfc7143-11.13.5][STATUS-0101]") {
     auto text = GENERATE("", "TargetAlias=x\n", "TargetAddress=../../etc\n", "TargetAddress=h:0\n");
     FakeLoginTarget target;
     target.edit = [&](LoginAnswer& answer, std::size_t) {
@@ -113,7 +162,7 @@ TEST_CASE("a redirection to nowhere is a protocol error", "[rfc7143-11.13.5]") {
     CHECK(failure(target).code == Errc::protocol);
 }
 
-TEST_CASE("another portal group than the expected one fails the login", "[rfc7143-13.9]") {
+TEST_CASE("another portal group than the expected one fails the login", "[rfc7143-13.9][LOGIN-13]") {
     FakeLoginTarget target;
     LoginConfig config = normal();
     config.expected_tpgt = 2;
@@ -124,7 +173,7 @@ TEST_CASE("another portal group than the expected one fails the login", "[rfc714
     CHECK(same.run(*make(config)).has_value());
 }
 
-TEST_CASE("a connection added to a session keeps the session's handle", "[rfc7143-11.13.3]") {
+TEST_CASE("a connection added to a session keeps the session's handle", "[rfc7143-11.13.3][LOGIN-12]") {
     LoginConfig config = normal();
     config.tsih = base::Tsih(0x77);
     config.cid = base::Cid(3);
@@ -163,7 +212,7 @@ TEST_CASE("a configuration that cannot be offered is refused before anything is 
     CHECK(code(config) == Errc::invalid);
 }
 
-TEST_CASE("one-way CHAP proves us with every algorithm", "[rfc7143-12.1.3]") {
+TEST_CASE("one-way CHAP proves us with every algorithm", "[rfc7143-12.1.3][CHAP-01][CHAP-02][UNH-CHAP-1.1]") {
     auto algorithm = GENERATE(login::ChapAlgorithm::md5, login::ChapAlgorithm::sha1,
                               login::ChapAlgorithm::sha256, login::ChapAlgorithm::sha3_256);
     LoginConfig config = with_chap(false);
@@ -183,7 +232,7 @@ TEST_CASE("one-way CHAP proves us with every algorithm", "[rfc7143-12.1.3]") {
     CHECK(target.requests[3].header.flags == 0x87);
 }
 
-TEST_CASE("mutual CHAP proves the target too", "[rfc7143-12.1.3]") {
+TEST_CASE("mutual CHAP proves the target too", "[rfc7143-12.1.3][CHAP-01][CHAP-02][UNH-CHAP-1.1]") {
     FakeLoginTarget target;
     target.feeding = Feeding::byte_by_byte;
     REQUIRE(target.run(*make(with_chap(true))).has_value());
@@ -191,7 +240,7 @@ TEST_CASE("mutual CHAP proves the target too", "[rfc7143-12.1.3]") {
     CHECK(target.requests[2].value("CHAP_C")->size() == 2 + 64);
 }
 
-TEST_CASE("authentication that was asked for cannot be skipped", "[rfc7143-12.1.3]") {
+TEST_CASE("authentication that was asked for cannot be skipped", "[rfc7143-12.1.3][CHAP-09][CHAP-06]") {
     FakeLoginTarget target;
     SECTION("by answering None") {
         target.security_text = "TargetPortalGroupTag=1\nAuthMethod=None";
@@ -215,7 +264,7 @@ TEST_CASE("authentication that was asked for cannot be skipped", "[rfc7143-12.1.
     CHECK(failure(target, with_chap(true)).code == Errc::authentication);
 }
 
-TEST_CASE("the security stage is not left before it has begun", "[rfc7143-12.1.3]") {
+TEST_CASE("the security stage is not left before it has begun", "[rfc7143-12.1.3][CHAP-09][LOGIN-07]") {
     FakeLoginTarget target;
     target.edit = [](LoginAnswer& answer, std::size_t number) {
         if (number == 0) {
@@ -225,7 +274,7 @@ TEST_CASE("the security stage is not left before it has begun", "[rfc7143-12.1.3
     CHECK(failure(target, with_chap(false)).code == Errc::protocol);
 }
 
-TEST_CASE("a digest we insist on fails the login when the target declines", "[rfc7143-13.1]") {
+TEST_CASE("a digest we insist on fails the login when the target declines", "[rfc7143-13.1][UNH-LOGIN-9.2]") {
     LoginConfig config = normal();
     config.offers.header_digest = "CRC32C";
     FakeLoginTarget agreeing;

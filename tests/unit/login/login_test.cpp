@@ -17,7 +17,7 @@ using iscsi::test::normal;
 namespace base = iscsi::base;
 namespace wire = iscsi::wire;
 
-TEST_CASE("a finished login leaves numbers, handles and values behind", "[rfc7143-6.3]") {
+TEST_CASE("a finished login leaves numbers, handles and values behind", "[rfc7143-6.3][LOGIN-04][LOGIN-12]") {
     auto feeding = GENERATE(Feeding::whole, Feeding::byte_by_byte, Feeding::random_splits);
     FakeLoginTarget target;
     target.feeding = feeding;
@@ -42,7 +42,7 @@ TEST_CASE("a finished login leaves numbers, handles and values behind", "[rfc714
     CHECK_FALSE(engine->deadline().has_value());
 }
 
-TEST_CASE("not one byte behind the final response is taken", "[rfc7143-6.3]") {
+TEST_CASE("not one byte behind the final response is taken", "[rfc7143-6.3][LOGIN-12]") {
     FakeLoginTarget target;
     auto engine = make(normal());
     REQUIRE(target.exchange(*engine).has_value());
@@ -67,7 +67,7 @@ TEST_CASE("not one byte behind the final response is taken", "[rfc7143-6.3]") {
     CHECK(engine->rx_spans().staging.empty());
 }
 
-TEST_CASE("key text may be cut anywhere by the C bit", "[rfc7143-6.2]") {
+TEST_CASE("key text may be cut anywhere by the C bit", "[rfc7143-6.2][LOGIN-08]") {
     std::string cut_text;
     std::size_t cut = GENERATE(1, 5, 12, 13, 14, 100);
     FakeLoginTarget target;
@@ -89,7 +89,8 @@ TEST_CASE("key text may be cut anywhere by the C bit", "[rfc7143-6.2]") {
     CHECK(engine->negotiated().session.max_burst_bytes == 16776192);
 }
 
-TEST_CASE("our own long text is cut at 8192 bytes and waits for empty responses", "[rfc7143-6.2]") {
+TEST_CASE("our own long text is cut at 8192 bytes and waits for empty responses",
+          "[rfc7143-6.2][LOGIN-06][LOGIN-09][TEXT-02]") {
     FakeLoginTarget target;
     std::string unknown;
     for (int i = 0; i < 128; ++i) {
@@ -118,7 +119,7 @@ TEST_CASE("our own long text is cut at 8192 bytes and waits for empty responses"
     CHECK(std::count(answers.begin(), answers.end(), '\0') == 128);
 }
 
-TEST_CASE("text in the answer to a C-bit request is refused", "[rfc7143-6.2]") {
+TEST_CASE("text in the answer to a C-bit request is refused", "[rfc7143-6.2][LOGIN-09]") {
     FakeLoginTarget target;
     std::string unknown;
     for (int i = 0; i < 120; ++i) {
@@ -132,7 +133,8 @@ TEST_CASE("text in the answer to a C-bit request is refused", "[rfc7143-6.2]") {
     CHECK(target.requests.back().header.flags == 0x40);
 }
 
-TEST_CASE("an offer to leave a stage is repeated until the target agrees", "[rfc7143-6.3]") {
+TEST_CASE("an offer to leave a stage is repeated until the target agrees",
+          "[rfc7143-6.3][LOGIN-10][UNH-LOGIN-3.2]") {
     FakeLoginTarget target;
     target.edit = [](LoginAnswer& answer, std::size_t number) {
         if (number == 1 || number == 2) {
@@ -148,7 +150,7 @@ TEST_CASE("an offer to leave a stage is repeated until the target agrees", "[rfc
     CHECK(target.requests[3].header.flags == 0x87);
 }
 
-TEST_CASE("a target that never agrees is given up", "[rfc7143-6.3]") {
+TEST_CASE("a target that never agrees is given up", "[rfc7143-6.3][LOGIN-10][LOGIN-18]") {
     FakeLoginTarget target;
     target.edit = [](LoginAnswer& answer, std::size_t) { answer.header.flags = 0; };
     CHECK(failure(target).code == Errc::protocol);
@@ -156,7 +158,8 @@ TEST_CASE("a target that never agrees is given up", "[rfc7143-6.3]") {
     CHECK(target.requests.size() < 100);
 }
 
-TEST_CASE("a response that breaks a rule of the login phase ends it", "[rfc7143-6.3]") {
+TEST_CASE("a response that breaks a rule of the login phase ends it",
+          "[rfc7143-6.3][LOGIN-02][LOGIN-03][LOGIN-07][LOGIN-12][LOGIN-14][LOGIN-15][UNH-LOGIN-8.1]") {
     struct Row {
         const char* what;
         std::size_t number;
@@ -204,7 +207,7 @@ TEST_CASE("a response that breaks a rule of the login phase ends it", "[rfc7143-
     }
 }
 
-TEST_CASE("a response before the request was sent is refused", "[rfc7143-6.3]") {
+TEST_CASE("a response before the request was sent is refused", "[rfc7143-6.3][LOGIN-01]") {
     auto engine = make(normal());
     wire::LoginResponse response;
     response.flags = 0x81;
@@ -234,7 +237,7 @@ TEST_CASE("a response may overtake the completion of its request's send", "[engi
     CHECK(*static_cast<const std::byte*>(out[0].iov_base) == std::byte{0x43});
 }
 
-TEST_CASE("more text than a login needs is refused", "[rfc7143-6.2]") {
+TEST_CASE("more text than a login needs is refused", "[rfc7143-6.2][LOGIN-18]") {
     FakeLoginTarget target;
     target.edit = [](LoginAnswer& answer, std::size_t) {
         answer.header.flags = 0x40;
@@ -244,7 +247,7 @@ TEST_CASE("more text than a login needs is refused", "[rfc7143-6.2]") {
     CHECK(target.requests.size() == 9);
 }
 
-TEST_CASE("the deadline ends a login whatever it waits for", "[rfc7143-6.3]") {
+TEST_CASE("the deadline ends a login whatever it waits for", "[rfc7143-6.3][LOGIN-18]") {
     auto engine = make(normal());
     REQUIRE(engine->deadline() == base::TimePoint(10s));
     CHECK(engine->at(base::TimePoint(9s)).has_value());
@@ -254,7 +257,7 @@ TEST_CASE("the deadline ends a login whatever it waits for", "[rfc7143-6.3]") {
     CHECK(engine->rx_spans().direct.empty());
 }
 
-TEST_CASE("discovery names no target and offers nothing a disk needs", "[rfc7143-4.3]") {
+TEST_CASE("discovery names no target and offers nothing a disk needs", "[rfc7143-4.3][LOGIN-11][DISC-06]") {
     LoginConfig config = normal();
     config.discovery = true;
     config.target_name.clear();

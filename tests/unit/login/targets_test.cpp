@@ -16,7 +16,7 @@ const PortalAddress asked{"192.0.2.1", 3261, -1};
 const std::string disk = "iqn.2026-01.example:disk";
 } // namespace
 
-TEST_CASE("a target address is host, port and portal group", "[rfc7143-13.8]") {
+TEST_CASE("a target address is host, port and portal group", "[rfc7143-13.8][DISC-05]") {
     struct Row {
         const char* text;
         PortalAddress address;
@@ -32,7 +32,7 @@ TEST_CASE("a target address is host, port and portal group", "[rfc7143-13.8]") {
     CHECK(*address == row.address);
 }
 
-TEST_CASE("what is no target address is refused", "[rfc7143-13.8]") {
+TEST_CASE("what is no target address is refused", "[rfc7143-13.8][DISC-05][NAME-06]") {
     auto text = GENERATE("", ",1", ":3260,1", "h:", "h:0", "h:65536", "h:+1", "h:1x,1", "h,", "h,65536",
                          "h,-1", "h,1,", "h:1:2", "2001:db8::1", "[2001:db8::1", "[2001:db8::1]3260",
                          "[host]:1", "[]", "../x:1,1", "a/b,1", "a b,1", "a\nb,1");
@@ -42,7 +42,7 @@ TEST_CASE("what is no target address is refused", "[rfc7143-13.8]") {
     CHECK(address.error().detail.find('\n') == std::string::npos);
 }
 
-TEST_CASE("a list of targets becomes a list of portals in its order", "[rfc7143-4.3]") {
+TEST_CASE("a list of targets becomes a list of portals in its order", "[rfc7143-4.3][DISC-04]") {
     auto targets = parse_targets(key_text("TargetName=" + disk +
                                           "1\nTargetAddress=192.0.2.1:3260,1\n"
                                           "TargetAddress=[2001:db8::1]:3260,2\nTargetName=" +
@@ -56,12 +56,12 @@ TEST_CASE("a list of targets becomes a list of portals in its order", "[rfc7143-
                                                             {disk + "3", "host", 3260, 1}});
 }
 
-TEST_CASE("an empty list is legal", "[rfc7143-4.3]") {
+TEST_CASE("an empty list is legal", "[rfc7143-4.3][DISC-04]") {
     CHECK(parse_targets("", asked)->portals.empty());
     CHECK(parse_targets(std::string_view("\0\0", 2), asked)->portals.empty());
 }
 
-TEST_CASE("bad entries are left out and told, the others stay", "[rfc7143-4.3]") {
+TEST_CASE("bad entries are left out and told, the others stay", "[rfc7143-4.3][DISC-04][NAME-06]") {
     auto targets =
         parse_targets(key_text("TargetAddress=192.0.2.9:3260,1\nTargetName=../../etc/passwd\n"
                                "TargetAddress=192.0.2.1:3260,1\nTargetName=" +
@@ -79,15 +79,24 @@ TEST_CASE("bad entries are left out and told, the others stay", "[rfc7143-4.3]")
     }
 }
 
+TEST_CASE("a target may have a name of its own form") {
+    auto targets = parse_targets(
+        key_text("TargetName=target1\nTargetName=a+b\nTargetAddress=192.0.2.1:3260,1\n"), asked);
+    REQUIRE(targets.has_value());
+    CHECK(targets->rejected.empty());
+    CHECK(targets->portals.size() == 2);
+    CHECK(targets->portals.front().target_name == "target1");
+}
+
 TEST_CASE("text that is no list of keys is refused as a whole", "[rfc7143-6.1]") {
     auto text = GENERATE("TargetName", "=x\n", "TargetName=iqn.2026-01.example:x", "targetName=x\n");
     CHECK(parse_targets(key_text(text), asked).error().code == Errc::protocol);
 }
 
-TEST_CASE("the report of bad entries and the list itself are bounded", "[limits]") {
+TEST_CASE("the report of bad entries and the list itself are bounded", "[limits][DISC-03]") {
     std::string bad;
     for (int i = 0; i < 1000; ++i) {
-        bad += "TargetName=bad" + std::to_string(i) + "\n";
+        bad += "TargetName=bad/" + std::to_string(i) + "\n";
     }
     auto rejected = parse_targets(key_text(bad), asked)->rejected;
     CHECK(rejected.size() == 101);

@@ -47,7 +47,7 @@ constexpr Errc fine = Errc::unknown;
 
 } // namespace
 
-TEST_CASE("a discovery asks, collects and logs out", "[rfc7143-11.10]") {
+TEST_CASE("a discovery asks, collects and logs out", "[rfc7143-11.10][DISC-01][DISC-02][DISC-03][DISC-06]") {
     auto how = GENERATE(Feeding::whole, Feeding::byte_by_byte, Feeding::random_splits);
     TextExchange engine(config());
     auto ask = parse_one<wire::TextRequest>(drain(engine));
@@ -91,7 +91,7 @@ TEST_CASE("a discovery asks, collects and logs out", "[rfc7143-11.10]") {
     CHECK(engine.rx_spans().direct.empty());
 }
 
-TEST_CASE("a ping in between is answered with its own data", "[rfc7143-11.19]") {
+TEST_CASE("a ping in between is answered with its own data", "[rfc7143-11.19][DISC-06]") {
     TextExchange engine(config());
     drain(engine);
     wire::NopIn ping;
@@ -135,7 +135,7 @@ TEST_CASE("asynchronous messages are borne unless the target drops us", "[rfc714
     CHECK(give(engine, message) == Errc::disconnected);
 }
 
-TEST_CASE("what breaks the exchange ends it", "[rfc7143-11.11]") {
+TEST_CASE("what breaks the exchange ends it", "[rfc7143-11.11][DISC-03]") {
     TextExchange engine(config());
     drain(engine);
     wire::TextResponse response = answer(base::reserved_tag);
@@ -173,7 +173,7 @@ TEST_CASE("a segment longer than declared is refused", "[rfc7143-13.12]") {
     CHECK(give(engine, answer(base::reserved_tag), std::string(8193, 'x')) == Errc::protocol);
 }
 
-TEST_CASE("an answer without end is given up", "[limits]") {
+TEST_CASE("an answer without end is given up", "[limits][DISC-03]") {
     TextExchangeConfig wide = config();
     wide.connection.max_recv_data_segment_bytes = 1 << 20;
     std::string part(GENERATE(0U, 1U << 20), 'x');

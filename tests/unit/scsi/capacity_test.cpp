@@ -117,7 +117,7 @@ TEST_CASE("protection information counts only when it is switched on", "[sbc-3-5
     CHECK(read_capacity16_data(data)->protection_type == 3);
 }
 
-TEST_CASE("REPORT LUNS gives the units in order, each once", "[spc-4-6.33]") {
+TEST_CASE("REPORT LUNS gives the units in order, each once", "[spc-4-6.33][SCSI-LUN-01]") {
     auto list =
         read_report_luns(lun_list({0, 0x0001000000000000, 0x4100000000000000, 0, 0xc101000000000000}));
     REQUIRE(list);
@@ -127,7 +127,7 @@ TEST_CASE("REPORT LUNS gives the units in order, each once", "[spc-4-6.33]") {
           std::vector{Lun(0), Lun(0x0001000000000000), Lun(0x4100000000000000), Lun(0xc101000000000000)});
 }
 
-TEST_CASE("a LUN list that goes on behind the buffer says how much it needs", "[spc-4-6.33]") {
+TEST_CASE("a LUN list that goes on behind the buffer says how much it needs", "[spc-4-6.33][SCSI-LUN-04]") {
     auto list = read_report_luns(lun_list({0, 1, 2}, 80));
     REQUIRE(list);
     CHECK_FALSE(list->complete);
@@ -149,7 +149,7 @@ TEST_CASE("units behind the told length do not count", "[spc-4-6.33]") {
     CHECK(read_report_luns(lun_list({}))->luns.empty());
 }
 
-TEST_CASE("LUN lists of broken or boundless length are refused", "[spc-4-6.33]") {
+TEST_CASE("LUN lists of broken or boundless length are refused", "[spc-4-6.33][SCSI-LUN-04]") {
     CHECK_FALSE(read_report_luns({}));
     CHECK_FALSE(read_report_luns(hex("00 00 00 00 00 00 00")));
     CHECK_FALSE(read_report_luns(lun_list({0}, 7)));
@@ -175,7 +175,7 @@ TEST_CASE("capacity and LUN data may be damaged anywhere", "[sbc-3-5.15][sbc-3-5
     });
 }
 
-TEST_CASE("unit numbers are the kernel's", "[sam-5-4.7]") {
+TEST_CASE("unit numbers are the kernel's", "[sam-5-4.7][SCSI-LUN-01][SCSI-LUN-02]") {
     struct Row {
         std::uint64_t lun;
         std::uint64_t number;
@@ -193,6 +193,9 @@ TEST_CASE("unit numbers are the kernel's", "[sam-5-4.7]") {
         {0x8765000000000000, 0x8765, LunMethod::logical_unit, "34661 (target 7 bus 3 unit 5)"},
         {0xc101000000000000, 0xc101, LunMethod::extended, "49409 (well known 1)"},
         {0xd201000200000000, 0x2d201, LunMethod::extended, "184833 (extended flat space 65538)"},
+        {0xd123456789abcdef, 0xcdef89ab4567d123, LunMethod::extended,
+         "14839230665905918243 (LUN d123456789abcdef)"},
+        {0x412c000000000000, 0x412c, LunMethod::flat_space, "16684 (flat space 300)"},
         {0xe201000200030000, 0x30002e201, LunMethod::extended, "12885090817 (LUN e201000200030000)"},
     };
     for (const Row& row : rows) {
@@ -204,7 +207,7 @@ TEST_CASE("unit numbers are the kernel's", "[sam-5-4.7]") {
     }
 }
 
-TEST_CASE("no two units share a number", "[sam-5-4.7]") {
+TEST_CASE("no two units share a number", "[sam-5-4.7][SCSI-LUN-02]") {
     std::mt19937_64 random(3);
     for (int round = 0; round < 1000; ++round) {
         std::uint64_t value = random();

@@ -61,6 +61,7 @@ const std::vector<Expected> table{
     {0x2, 0x04, 0x0c, Action::fail, ENOLINK, asymmetric_access_changed},
     {0x2, 0x04, 0x12, Action::fail, EIO, {}},
     {0x2, 0x04, 0x14, Action::retry_later, EIO, {}},
+    {0x2, 0x04, 0x1d, Action::retry_later, EIO, {}},
     {0x2, 0x3a, 0x00, Action::fail, ENOMEDIUM, capacity_changed},
     {0x2, 0x3a, 0x02, Action::fail, ENOMEDIUM, capacity_changed},
     {0x2, 0x3e, 0x00, Action::retry_later, EIO, {}},
@@ -78,16 +79,22 @@ const std::vector<Expected> table{
     {0x5, 0x20, 0x02, Action::fail, EREMOTEIO, {}},
     {0x5, 0x24, 0x00, Action::fail, EOPNOTSUPP, feature_unsupported},
     {0x5, 0x21, 0x00, Action::fail, EREMOTEIO, capacity_changed},
-    {0x5, 0x25, 0x00, Action::fail, ENODEV, unit_gone | luns_changed},
+    {0x5, 0x25, 0x00, Action::fail, ENODEV, unit_gone | luns_changed | identity_doubt},
     {0x5, 0x26, 0x00, Action::fail, EREMOTEIO, {}},
     {0x5, 0x1a, 0x00, Action::fail, EREMOTEIO, {}},
     {0x5, 0x10, 0x01, Action::fail, EILSEQ, {}},
 
-    {0x6, 0x28, 0x00, Action::retry_now, EIO, attention | capacity_changed | mode_changed | inquiry_changed},
-    {0x6, 0x29, 0x00, Action::retry_now, EIO, attention | power_on_reset | cache_maybe_lost | mode_changed},
-    {0x6, 0x29, 0x01, Action::retry_now, EIO, attention | power_on_reset | cache_maybe_lost | mode_changed},
+    {0x6, 0x04, 0x0a, Action::retry_later, ENOLINK, attention | asymmetric_access_changed},
+    {0x6, 0x28, 0x00, Action::retry_now, EIO,
+     attention | capacity_changed | mode_changed | inquiry_changed | identity_doubt},
+    {0x6, 0x29, 0x00, Action::retry_now, EIO,
+     attention | power_on_reset | cache_maybe_lost | mode_changed | identity_doubt},
+    {0x6, 0x29, 0x01, Action::retry_now, EIO,
+     attention | power_on_reset | cache_maybe_lost | power_was_lost | mode_changed | identity_doubt},
+    {0x6, 0x29, 0x02, Action::retry_now, EIO, attention | power_on_reset | mode_changed},
     {0x6, 0x29, 0x03, Action::retry_now, EIO, attention | power_on_reset | mode_changed},
-    {0x6, 0x29, 0x04, Action::retry_now, EIO, attention | power_on_reset | cache_maybe_lost | mode_changed},
+    {0x6, 0x29, 0x04, Action::retry_now, EIO,
+     attention | power_on_reset | cache_maybe_lost | power_was_lost | mode_changed},
     {0x6, 0x29, 0x07, Action::retry_now, EIO, attention | power_on_reset | mode_changed},
     {0x6, 0x2a, 0x01, Action::retry_now, EIO, attention | mode_changed},
     {0x6, 0x2a, 0x02, Action::retry_now, EIO, attention},
@@ -101,15 +108,15 @@ const std::vector<Expected> table{
     {0x6, 0x2f, 0x00, Action::retry_now, EIO, attention},
     {0x6, 0x38, 0x07, Action::retry_now, EIO, attention | thin_threshold},
     {0x6, 0x3f, 0x01, Action::retry_now, EIO, attention | inquiry_changed},
-    {0x6, 0x3f, 0x03, Action::retry_now, EIO, attention | inquiry_changed},
-    {0x6, 0x3f, 0x05, Action::retry_now, EIO, attention | inquiry_changed},
-    {0x6, 0x3f, 0x0e, Action::retry_now, EIO, attention | luns_changed},
+    {0x6, 0x3f, 0x03, Action::retry_now, EIO, attention | inquiry_changed | identity_doubt},
+    {0x6, 0x3f, 0x05, Action::retry_now, EIO, attention | inquiry_changed | identity_doubt},
+    {0x6, 0x3f, 0x0e, Action::retry_now, EIO, attention | luns_changed | identity_doubt},
     {0x6, 0x47, 0x7f, Action::retry_now, EIO, attention},
     {0x6, 0xee, 0xee, Action::retry_now, EIO, attention},
 
     {0x7, 0x27, 0x00, Action::fail, EREMOTEIO, mode_changed},
     {0x7, 0x27, 0x02, Action::fail, EREMOTEIO, mode_changed},
-    {0x7, 0x27, 0x07, Action::fail, ENOSPC, {}},
+    {0x7, 0x27, 0x07, Action::fail, ENOSPC, thin_exhausted},
     {0x7, 0x20, 0x02, Action::fail, EREMOTEIO, {}},
     {0x8, 0x00, 0x00, Action::fail, EREMOTEIO, {}},
     {0x9, 0x80, 0x00, Action::retry_now, EIO, {}},
@@ -135,7 +142,10 @@ bool goes_to_file_system(int error_number) {
 
 } // namespace
 
-TEST_CASE("each sense code has its action, errno and effects in both formats", "[spc-4-4.5.6]") {
+TEST_CASE(
+    "each sense code has its action, errno and effects in both formats",
+    "[spc-4-4.5.6][SCSI-SENSE-01][SCSI-SENSE-03][SCSI-SENSE-04][SCSI-SENSE-05][SCSI-SENSE-06][SCSI-UA-01]"
+    "[SCSI-THIN-01][SCSI-ALUA-02]") {
     for (const Expected& row : table) {
         INFO(describe({static_cast<SenseKey>(row.key), static_cast<std::uint8_t>(row.asc),
                        static_cast<std::uint8_t>(row.ascq)}));
@@ -153,7 +163,8 @@ TEST_CASE("each sense code has its action, errno and effects in both formats", "
     }
 }
 
-TEST_CASE("each status has its action and errno", "[sam-5-5.3.1]") {
+TEST_CASE("each status has its action and errno",
+          "[sam-5-5.3.1][SCSI-STATUS-01][SCSI-STATUS-02][SCSI-STATUS-03][SCSI-STATUS-05][SCSI-STATUS-06]") {
     struct Row {
         std::uint8_t status;
         Action action;
@@ -189,7 +200,8 @@ TEST_CASE("sense data beside another status than CHECK CONDITION means nothing",
     CHECK(classify(0x18, sense).error_number == EBADE);
 }
 
-TEST_CASE("a check condition without usable sense data is retried, then fails", "[spc-4-4.5.1]") {
+TEST_CASE("a check condition without usable sense data is retried, then fails",
+          "[spc-4-4.5.1][SCSI-SENSE-02]") {
     for (const char* bytes : {"", "00 00 05", "7f 00 03"}) {
         Disposition result = classify(check_condition, hex(bytes));
         CHECK(result.action == Action::retry_now);
@@ -222,7 +234,8 @@ TEST_CASE("every combination of status and sense has a whole answer", "[sam-5-5.
     }
 }
 
-TEST_CASE("a deferred error retries the command at hand and is kept for the next flush", "[spc-4-4.5.5]") {
+TEST_CASE("a deferred error retries the command at hand and is kept for the next flush",
+          "[spc-4-4.5.5][SCSI-SENSE-07]") {
     for (const ByteVector& sense :
          {fixed_sense(0x3, 0x0c, 0x00, 0x71), descriptor_sense(0x3, 0x0c, 0x00, 0x73),
           fixed_sense(0x3, 0x11, 0x00, 0x71)}) {
@@ -245,7 +258,7 @@ TEST_CASE("deferred news that is no failure only retries", "[spc-4-4.5.5]") {
     }
 }
 
-TEST_CASE("errors of the medium, the data or the request never fail over", "[multipath]") {
+TEST_CASE("errors of the medium, the data or the request never fail over", "[multipath][SCSI-SENSE-08]") {
     for (const Expected& row : table) {
         bool request_or_medium = row.key == 0x3 || row.key == 0x4 || row.key == 0x7 || row.key == 0x8 ||
                                  row.key == 0xd || row.key == 0xe || (row.key == 0x5 && row.asc != 0x25);
@@ -258,7 +271,7 @@ TEST_CASE("errors of the medium, the data or the request never fail over", "[mul
     CHECK(goes_to_file_system(classify(0x18, {}).error_number));
 }
 
-TEST_CASE("what another path may cure does fail over", "[multipath]") {
+TEST_CASE("what another path may cure does fail over", "[multipath][SCSI-SENSE-08][SCSI-ALUA-02]") {
     CHECK_FALSE(goes_to_file_system(classify(check_condition, fixed_sense(0x2, 0x04, 0x0b)).error_number));
     CHECK_FALSE(goes_to_file_system(classify(check_condition, fixed_sense(0x5, 0x25, 0x00)).error_number));
     CHECK_FALSE(goes_to_file_system(classify(check_condition, fixed_sense(0xb, 0x47, 0x05)).error_number));
@@ -276,7 +289,7 @@ TEST_CASE("an iSCSI response other than completed is a transport error", "[rfc71
     }
 }
 
-TEST_CASE("classifying survives damaged sense data", "[spc-4-4.5]") {
+TEST_CASE("classifying survives damaged sense data", "[spc-4-4.5][SCSI-SENSE-02]") {
     for (const ByteVector& whole : {fixed_sense(0x6, 0x29, 0x00), descriptor_sense(0x3, 0x11, 0x00, 0x73)}) {
         iscsi::test::parse_damaged(whole, [](iscsi::base::Bytes sense) {
             Disposition result = classify(check_condition, sense);
@@ -291,4 +304,17 @@ TEST_CASE("a full queue is tried again sooner than a unit that is not ready", "[
     auto not_ready = classify(check_condition, fixed_sense(0x2, 0x04, 0x01)).delay;
     CHECK(full < busy);
     CHECK(busy < not_ready);
+}
+
+TEST_CASE("where another unit may answer now, nothing is sent again before it was compared",
+          "[spc-4-6.4][SCSI-UA-05]") {
+    for (const Expected& row : table) {
+        const bool swapped = (row.key == 0x6 && (row.asc == 0x28 || (row.asc == 0x29 && row.ascq <= 0x01))) ||
+                             (row.key == 0x6 && row.asc == 0x3f && row.ascq >= 0x03) ||
+                             (row.key == 0x5 && row.asc == 0x25);
+        INFO(row.key << " " << row.asc << " " << row.ascq);
+        CHECK(
+            classify(check_condition, fixed_sense(row.key, row.asc, row.ascq)).effects.has(identity_doubt) ==
+            swapped);
+    }
 }

@@ -86,6 +86,21 @@ TEST_CASE("the answers of a scan fold into the facts of a unit", "[spc-4][sbc-3]
     CHECK(identity(facts) == "naa.6001405abcdef0123456789abcdef012");
 }
 
+TEST_CASE("a write cache is volatile unless the unit has none but a non-volatile one", "[spc4-7.8.7][F-03]") {
+    LunFacts facts;
+    CHECK_FALSE(has_volatile_cache(facts));
+    facts.write_cache = true;
+    CHECK(has_volatile_cache(facts));
+    REQUIRE(apply_extended_inquiry(facts, hex("00 86 00 3c 00 00 02 00"))); // NV_SUP
+    CHECK_FALSE(has_volatile_cache(facts));
+    REQUIRE(apply_extended_inquiry(facts, hex("00 86 00 3c 00 00 03 00"))); // and V_SUP
+    CHECK(has_volatile_cache(facts));
+    REQUIRE(apply_extended_inquiry(facts, hex("00 86 00 3c 00 00 00 00"))); // not told
+    CHECK(has_volatile_cache(facts));
+    REQUIRE(apply_extended_inquiry(facts, hex("00 86 00 00"))); // nothing is
+    CHECK(has_volatile_cache(facts));
+}
+
 TEST_CASE("a malformed answer leaves the facts as they were", "[spc-4]") {
     LunFacts facts;
     REQUIRE(apply_inquiry(facts, standard));

@@ -18,7 +18,7 @@ const ByteVector descriptors = hex("72 05 24 00 00 00 00 14"
 
 } // namespace
 
-TEST_CASE("fixed format sense data", "[spc-4-4.5.3]") {
+TEST_CASE("fixed format sense data", "[spc-4-4.5.3][SCSI-SENSE-01]") {
     SenseView view(fixed);
     CHECK(view.valid());
     CHECK_FALSE(view.deferred());
@@ -29,7 +29,7 @@ TEST_CASE("fixed format sense data", "[spc-4-4.5.3]") {
     CHECK(view.key_specific()->value == 7);
 }
 
-TEST_CASE("descriptor format sense data", "[spc-4-4.5.2]") {
+TEST_CASE("descriptor format sense data", "[spc-4-4.5.2][SCSI-SENSE-01]") {
     SenseView view(descriptors);
     CHECK(view.valid());
     CHECK_FALSE(view.deferred());
@@ -40,7 +40,7 @@ TEST_CASE("descriptor format sense data", "[spc-4-4.5.2]") {
     CHECK(view.key_specific()->value == 2);
 }
 
-TEST_CASE("the response code tells current from deferred errors", "[spc-4-4.5.5]") {
+TEST_CASE("the response code tells current from deferred errors", "[spc-4-4.5.5][SCSI-SENSE-07]") {
     CHECK_FALSE(SenseView(hex("70 00 03")).deferred());
     CHECK(SenseView(hex("71 00 03")).deferred());
     CHECK_FALSE(SenseView(hex("72 03")).deferred());
@@ -62,7 +62,7 @@ TEST_CASE("information and key specific bytes count only when marked valid", "[s
     CHECK_FALSE(SenseView(sense).key_specific());
 }
 
-TEST_CASE("what is not sense data is not valid", "[spc-4-4.5.1]") {
+TEST_CASE("what is not sense data is not valid", "[spc-4-4.5.1][SCSI-SENSE-02]") {
     CHECK_FALSE(SenseView({}).valid());
     for (const char* bytes : {"00", "6f 00 05", "74 05 20 00", "7f 05", "ff 05"}) {
         INFO(bytes);
@@ -73,7 +73,7 @@ TEST_CASE("what is not sense data is not valid", "[spc-4-4.5.1]") {
     }
 }
 
-TEST_CASE("short sense data gives what is there", "[spc-4-4.5.1]") {
+TEST_CASE("short sense data gives what is there", "[spc-4-4.5.1][SCSI-SENSE-02]") {
     CHECK(SenseView(iscsi::base::Bytes(fixed).first(3)).code() == SenseCode{SenseKey::illegal_request, 0, 0});
     CHECK(SenseView(iscsi::base::Bytes(fixed).first(13)).asc() == 0x24);
     CHECK(SenseView(iscsi::base::Bytes(descriptors).first(3)).code() ==
@@ -99,12 +99,13 @@ TEST_CASE("a fixed answer whose additional length is left zero still has its cod
     CHECK(SenseView(sense).code() == SenseCode{SenseKey::illegal_request, 0x24, 0x00});
 }
 
-TEST_CASE("descriptors of length zero and unknown descriptors are stepped over", "[spc-4-4.5.2]") {
+TEST_CASE("descriptors of length zero and unknown descriptors are stepped over",
+          "[spc-4-4.5.2][SCSI-SENSE-02]") {
     SenseView view(hex("72 03 11 00 00 00 00 12  09 00  80 02 aa bb  00 0a 80 00 00 00 00 00 00 00 00 2a"));
     CHECK(view.information() == 42U);
 }
 
-TEST_CASE("sense data may be damaged anywhere", "[spc-4-4.5]") {
+TEST_CASE("sense data may be damaged anywhere", "[spc-4-4.5][SCSI-SENSE-02]") {
     for (const ByteVector& whole : {fixed, descriptors}) {
         iscsi::test::parse_damaged(whole, [](iscsi::base::Bytes bytes) {
             SenseView view(bytes);

@@ -25,7 +25,7 @@ TEST_CASE("abandon gives every command back once, in the order of submission", "
             } else {
                 io.write(0, pattern(15000, turn));
             }
-            pair.session.submit(io.command);
+            pair.submit(io.command);
         }
         std::map<session::Command*, Outcome> ended;
         auto collect = [&pair, &ended] {
@@ -60,7 +60,7 @@ TEST_CASE("abandon gives every command back once, in the order of submission", "
         CHECK_FALSE(pair.session.deadline());
         Io late;
         late.read(0, 16);
-        pair.session.submit(late.command);
+        pair.submit(late.command);
         CHECK(completions(pair.session).size() == 1);
         CHECK(late.command.outcome == Outcome::lost);
         pair.session.abandon();
@@ -77,7 +77,7 @@ TEST_CASE("a command whose status had come keeps it when the connection ends", "
     };
     Io io;
     io.write(0, pattern(4096, 1));
-    pair.session.submit(io.command);
+    pair.submit(io.command);
     REQUIRE(pair.put() > 0); // All of it is at the target, and the send is not reported yet.
     pair.receive();
     CHECK(completions(pair.session).empty());

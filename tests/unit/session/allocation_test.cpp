@@ -95,6 +95,7 @@ TEST_CASE("thousands of reads and writes allocate nothing", "[allocation]") {
     config.session.connection.header_digest = GENERATE(false, true);
     config.session.connection.data_digest = config.session.connection.header_digest;
     config.session.session.initial_r2t = config.session.connection.header_digest;
+    config.session.recovery = recovery_config().session.recovery;
     config.target.numbers = config.session.numbers;
     config.target.connection = config.session.connection;
     config.target.session = config.session.session;
@@ -111,7 +112,7 @@ TEST_CASE("thousands of reads and writes allocate nothing", "[allocation]") {
                 ios[i].read(i * 32768, bytes);
             }
             Watch watch;
-            session.submit(ios[i].command);
+            session.submit(ios[i].command, base::TimePoint{});
         }
         while (!session.idle()) {
             turn(session, target);

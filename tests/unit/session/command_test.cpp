@@ -14,7 +14,7 @@ TEST_CASE("status and sense reach the submitter", "[rfc7143-11.4]") {
     pair.target.keep_log = true;
     Io io;
     io.read(0, 64);
-    pair.session.submit(io.command);
+    pair.submit(io.command);
     pair.run();
     std::vector<std::byte> sense = pattern(300, 5);
     std::size_t length = GENERATE(std::size_t{0}, std::size_t{18}, std::size_t{252}, std::size_t{298});
@@ -39,7 +39,7 @@ TEST_CASE("a response code other than completed is a target failure whose status
     pair.target.keep_log = true;
     Io io;
     io.read(0, 64);
-    pair.session.submit(io.command);
+    pair.submit(io.command);
     pair.run();
     auto response = pair.target.response_to(newest_itt(pair.target));
     response.response = GENERATE(std::uint8_t{0x01}, std::uint8_t{0x80}, std::uint8_t{0xff});
@@ -61,7 +61,7 @@ TEST_CASE("a short read says how short, and what was not sent stays untouched", 
     pair.target.keep_log = true;
     Io io;
     io.read(0, 96);
-    pair.session.submit(io.command);
+    pair.submit(io.command);
     pair.run();
     auto bytes = GENERATE(0U, 1U, 95U);
     pair.target.answer_read(newest_itt(pair.target), 96, pattern(bytes, 1));
@@ -82,7 +82,7 @@ TEST_CASE("an overflow is told, and the data there was room for is delivered", "
     pair.target.keep_log = true;
     Io io;
     io.read(0, 36);
-    pair.session.submit(io.command);
+    pair.submit(io.command);
     pair.run();
     pair.target.tamper = [](wire::Bhs& header, std::vector<std::byte>&) {
         if (header.opcode() == wire::Opcode::scsi_response) {
@@ -107,7 +107,7 @@ TEST_CASE("a failed read may have sent any part of its data", "[rfc7143-11.4.5]"
     pair.target.keep_log = true;
     Io io;
     io.read(0, 64);
-    pair.session.submit(io.command);
+    pair.submit(io.command);
     pair.run();
     wire::DataIn part;
     part.itt = newest_itt(pair.target);
@@ -134,7 +134,7 @@ TEST_CASE("an ExpDataSN left zero is tolerated when all bytes are there", "[rfc7
     };
     Io io;
     io.read(0, 64);
-    pair.session.submit(io.command);
+    pair.submit(io.command);
     pair.run();
     REQUIRE(pair.result);
     CHECK(completions(pair.session).size() == 1);
@@ -147,7 +147,7 @@ TEST_CASE("empty Data-In segments are taken", "[rfc7143-11.7][DATA-05]") {
     pair.target.keep_log = true;
     Io io;
     io.read(0, 16);
-    pair.session.submit(io.command);
+    pair.submit(io.command);
     pair.run();
     wire::DataIn empty;
     empty.itt = newest_itt(pair.target);
@@ -170,7 +170,7 @@ TEST_CASE("a command without data goes and comes back", "[rfc7143-11.3]") {
     Pair pair(wrapping_config());
     Io io;
     io.without_data();
-    pair.session.submit(io.command);
+    pair.submit(io.command);
     pair.run();
     REQUIRE(completions(pair.session).size() == 1);
     CHECK(io.command.outcome == Outcome::responded);
@@ -190,8 +190,8 @@ TEST_CASE("the SCSI Command says what it is", "[rfc7143-11.3][SEQ-01]") {
     read.command.attribute = session::TaskAttribute::head_of_queue;
     Io write;
     write.write(9, pattern(50, 1));
-    pair.session.submit(read.command);
-    pair.session.submit(write.command);
+    pair.submit(read.command);
+    pair.submit(write.command);
     pair.run();
     REQUIRE(seen.size() == 2);
     CHECK(seen[0].opcode_byte == 0x01);
@@ -213,7 +213,7 @@ TEST_CASE("a closed window holds commands back until it opens", "[rfc7143-4.2.2.
     std::array<Io, 5> ios;
     for (Io& io : ios) {
         io.read(0, 16);
-        pair.session.submit(io.command);
+        pair.submit(io.command);
     }
     pair.run();
     CHECK(pair.target.commands_seen() == 0);
@@ -267,7 +267,7 @@ TEST_CASE("no more commands are at the target than there are tasks, and all get 
     std::deque<Io> ios(11);
     for (Io& io : ios) {
         io.read(0, 16);
-        pair.session.submit(io.command);
+        pair.submit(io.command);
     }
     std::vector<session::Command*> done;
     for (std::size_t i = 0; i < ios.size(); ++i) {
@@ -301,7 +301,7 @@ TEST_CASE("a write answered before all of it was sent completes when the buffer 
     };
     Io io;
     io.write(0, pattern(60000, 1));
-    pair.session.submit(io.command);
+    pair.submit(io.command);
     pair.wire.iovecs = 8;
     std::vector<iovec> out(8);
     std::size_t made = 0;
@@ -339,7 +339,7 @@ TEST_CASE("solicited data not yet made is dropped when the answer comes", "[rfc7
     pair.target.intercept = [](const wire::Bhs&, base::Bytes) { return true; };
     Io io;
     io.write(0, pattern(4096, 1));
-    pair.session.submit(io.command);
+    pair.submit(io.command);
     pair.run();
     wire::R2t r2t;
     r2t.lun = test_lun.value();
@@ -358,7 +358,7 @@ TEST_CASE("solicited data not yet made is dropped when the answer comes", "[rfc7
     pair.target.config.hold = false;
     Io next;
     next.write(0, pattern(4096, 2));
-    pair.session.submit(next.command);
+    pair.submit(next.command);
     pair.run();
     REQUIRE(pair.result);
     CHECK(completions(pair.session).size() == 1);
@@ -373,7 +373,7 @@ TEST_CASE("the target may ask for more before the socket reports the last burst 
     Pair pair(config);
     Io io;
     io.write(0, pattern(8192, 1));
-    pair.session.submit(io.command);
+    pair.submit(io.command);
     bool moved = true;
     while (moved) {
         std::size_t owed = pair.put();

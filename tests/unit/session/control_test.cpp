@@ -8,7 +8,7 @@ using Catch::Matchers::Contains;
 using session::Event;
 using session::Outcome;
 
-TEST_CASE("asynchronous messages reach the owner", "[rfc7143-11.9][ASYNC]") {
+TEST_CASE("asynchronous messages reach the owner", "[rfc7143-11.9][ASYNC-FF]") {
     Pair pair(wrapping_config());
     wire::AsyncMessage message;
     message.lun = test_lun.value();
@@ -41,7 +41,7 @@ TEST_CASE("asynchronous messages reach the owner", "[rfc7143-11.9][ASYNC]") {
     CHECK_FALSE(pair.session.next_event());
 }
 
-TEST_CASE("an asynchronous SCSI event brings its sense", "[rfc7143-11.9][ASYNC]") {
+TEST_CASE("an asynchronous SCSI event brings its sense", "[rfc7143-11.9][ASYNC-00]") {
     Pair pair(wrapping_config());
     wire::AsyncMessage message;
     message.lun = test_lun.value();
@@ -71,7 +71,7 @@ TEST_CASE("an asynchronous SCSI event brings its sense", "[rfc7143-11.9][ASYNC]"
     }
 }
 
-TEST_CASE("events that must be acted on are never lost among others", "[ASYNC]") {
+TEST_CASE("events that must be acted on are never lost among others", "[events]") {
     session::EventQueue events;
     Event event;
     for (int i = 0; i < 100; ++i) {
@@ -103,6 +103,25 @@ TEST_CASE("events that must be acted on are never lost among others", "[ASYNC]")
     CHECK(count[Event::Kind::vendor] + static_cast<int>(missed) == 100);
 }
 
+TEST_CASE("events that were lost are told with the last that was not", "[events]") {
+    session::EventQueue events;
+    Event event;
+    event.kind = Event::Kind::scsi;
+    for (int i = 0; i < 40; ++i) {
+        events.push(event);
+    }
+    std::uint32_t told = 0;
+    std::uint32_t missed = 0;
+    while (auto next = events.pop()) {
+        ++told;
+        missed += next->missed;
+    }
+    CHECK(told > 10);
+    CHECK(told + missed == 40);
+    events.push(event);
+    CHECK(events.pop()->missed == 0);
+}
+
 /// A Reject of the newest header of this kind in the target's log.
 void reject(Pair& pair, wire::Opcode opcode, wire::RejectReason reason) {
     wire::Reject pdu;
@@ -118,30 +137,38 @@ void reject(Pair& pair, wire::Opcode opcode, wire::RejectReason reason) {
     pair.run();
 }
 
-TEST_CASE("a rejected command ends the connection, and the owner hears why", "[rfc7143-11.17][REJECT]") {
+TEST_CASE("a rejected command ends the connection, and the owner hears why",
+          "[rfc7143-11.17][REJECT-01][REJECT-02][ERL-03]") {
     PairConfig config = wrapping_config();
     config.target.hold = true;
     Pair pair(config);
     pair.target.keep_log = true;
     Io io;
     io.read(0, 16);
-    pair.session.submit(io.command);
+    pair.submit(io.command);
     pair.run();
-    reject(pair, wire::Opcode::scsi_command, wire::RejectReason::invalid_pdu_field);
+    // Whatever the reason: its CmdSN is missing at the target now, and nothing smaller mends that.
+    auto reason =
+        GENERATE(wire::RejectReason::data_digest_error, wire::RejectReason::protocol_error,
+                 wire::RejectReason::command_not_supported, wire::RejectReason::immediate_command_reject,
+                 wire::RejectReason::invalid_pdu_field, wire::RejectReason::long_operation_reject,
+                 wire::RejectReason::negotiation_reset, wire::RejectReason::waiting_for_logout,
+                 static_cast<wire::RejectReason>(0x7f));
+    reject(pair, wire::Opcode::scsi_command, reason);
     REQUIRE_FALSE(pair.result);
     CHECK(pair.result.error().code == base::Errc::protocol);
     CHECK_THAT(pair.result.error().detail, Contains("rejected our SCSI Command"));
     auto event = pair.session.next_event();
     REQUIRE(event);
     CHECK(event->kind == Event::Kind::rejected);
-    CHECK(event->code == 9);
+    CHECK(event->code == static_cast<std::uint8_t>(reason));
     CHECK(event->rejected_opcode == 1);
     CHECK(event->lun == test_lun);
     CHECK(completions(pair.session).empty());
 }
 
 TEST_CASE("a rejected Data-Out ends the connection unless the target ends the task itself",
-          "[rfc7143-7.8][DIG-04][REJECT]") {
+          "[rfc7143-7.8][DIG-04][REJECT-02]") {
     PairConfig config = wrapping_config();
     config.target.hold = true;
     config.session.session.immediate_data = false;
@@ -149,7 +176,7 @@ TEST_CASE("a rejected Data-Out ends the connection unless the target ends the ta
     pair.target.keep_log = true;
     Io io;
     io.write(0, pattern(600, 1));
-    pair.session.submit(io.command);
+    pair.submit(io.command);
     pair.run();
     SECTION("for a broken rule") {
         reject(pair, wire::Opcode::data_out, wire::RejectReason::protocol_error);
@@ -162,6 +189,14 @@ TEST_CASE("a rejected Data-Out ends the connection unless the target ends the ta
         pair.target.send(pair.target.response_to(newest_itt(pair.target), 2));
         pair.run();
         CHECK(completions(pair.session).size() == 1);
+        // Sent again it is a new command.
+        auto first = base::load<wire::ScsiCommand>(base::bytes_of_object(pair.target.log[0]));
+        pair.target.log.clear();
+        pair.submit(io.command);
+        pair.run();
+        auto second = base::load<wire::ScsiCommand>(base::bytes_of_object(pair.target.log[0]));
+        CHECK(second.cmd_sn == first.cmd_sn + 1);
+        CHECK(second.itt != first.itt);
     }
     SECTION("of a task that ended meanwhile") {
         pair.target.execute();
@@ -172,7 +207,7 @@ TEST_CASE("a rejected Data-Out ends the connection unless the target ends the ta
     }
 }
 
-TEST_CASE("a rejected ping is asked again after the next silence", "[rfc7143-11.17][REJECT][NOP-03]") {
+TEST_CASE("a rejected ping is asked again after the next silence", "[rfc7143-11.17][REJECT-02][NOP-03]") {
     Pair pair(ping_config());
     pair.target.keep_log = true;
     bool mute = true;
@@ -186,7 +221,30 @@ TEST_CASE("a rejected ping is asked again after the next silence", "[rfc7143-11.
     CHECK(pair.target.log.size() == 7);
 }
 
-TEST_CASE("a Reject too short to say what was rejected ends the connection", "[rfc7143-11.17][REJECT]") {
+TEST_CASE("a negotiation that is said to be reset ends the connection, whatever was rejected",
+          "[rfc7143-11.17.1][REJECT-02]") {
+    Pair pair(ping_config());
+    pair.target.keep_log = true;
+    pair.target.intercept = [](const wire::Bhs&, base::Bytes) { return true; };
+    pair.advance(5s);
+    reject(pair, wire::Opcode::nop_out, wire::RejectReason::negotiation_reset);
+    REQUIRE_FALSE(pair.result);
+    CHECK_THAT(pair.result.error().detail, Contains("rejected our NOP-Out"));
+}
+
+TEST_CASE("a Logout that is rejected ends the connection without it",
+          "[rfc7143-11.17][REJECT-02][LOGOUT-01]") {
+    Pair pair(ping_config());
+    pair.target.keep_log = true;
+    pair.target.intercept = [](const wire::Bhs&, base::Bytes) { return true; };
+    pair.session.begin_logout(pair.now);
+    pair.run();
+    reject(pair, wire::Opcode::logout_request, wire::RejectReason::protocol_error);
+    CHECK_FALSE(pair.result);
+    CHECK_FALSE(pair.session.logged_out());
+}
+
+TEST_CASE("a Reject too short to say what was rejected ends the connection", "[rfc7143-11.17][REJECT-01]") {
     Pair pair(wrapping_config());
     pair.target.send(pair.target.stamped(wire::Reject{}), pattern(47, 1));
     pair.run();
@@ -194,7 +252,7 @@ TEST_CASE("a Reject too short to say what was rejected ends the connection", "[r
     CHECK(pair.result.error().code == base::Errc::protocol);
 }
 
-TEST_CASE("a logout closes the session", "[rfc7143-11.14][LOGOUT]") {
+TEST_CASE("a logout closes the session", "[rfc7143-11.14][LOGOUT-01]") {
     PairConfig config = ping_config();
     config.session.cid = base::Cid(3);
     Pair pair(config);
@@ -220,7 +278,7 @@ TEST_CASE("a logout closes the session", "[rfc7143-11.14][LOGOUT]") {
 }
 
 TEST_CASE("commands not yet sent are lost when logout begins, and so are new ones",
-          "[rfc7143-11.14][LOGOUT]") {
+          "[rfc7143-11.14][LOGOUT-01]") {
     PairConfig config = ping_config();
     config.session.tasks = 2;
     config.target.hold = true;
@@ -228,7 +286,7 @@ TEST_CASE("commands not yet sent are lost when logout begins, and so are new one
     std::array<Io, 4> ios;
     for (Io& io : ios) {
         io.read(0, 16);
-        pair.session.submit(io.command);
+        pair.submit(io.command);
     }
     pair.run();
     pair.session.begin_logout(pair.now);
@@ -244,7 +302,7 @@ TEST_CASE("commands not yet sent are lost when logout begins, and so are new one
     CHECK(answered[0]->outcome == Outcome::responded);
     Io late;
     late.read(0, 16);
-    pair.session.submit(late.command);
+    pair.submit(late.command);
     REQUIRE(completions(pair.session).size() == 1);
     CHECK(late.command.outcome == Outcome::lost);
     CHECK(pair.target.commands_seen() == 2);
@@ -253,7 +311,8 @@ TEST_CASE("commands not yet sent are lost when logout begins, and so are new one
     CHECK(ios[1].command.outcome == Outcome::lost);
 }
 
-TEST_CASE("Logout waits for a burst already begun, and no other data follows it", "[rfc7143-11.14][LOGOUT]") {
+TEST_CASE("Logout waits for a burst already begun, and no other data follows it",
+          "[rfc7143-11.14][LOGOUT-01]") {
     PairConfig config = ping_config();
     config.session.session.initial_r2t = false;
     config.session.session.first_burst_bytes = 30000;
@@ -264,7 +323,7 @@ TEST_CASE("Logout waits for a burst already begun, and no other data follows it"
     pair.target.keep_log = true;
     Io io;
     io.write(0, pattern(60000, 1));
-    pair.session.submit(io.command);
+    pair.submit(io.command);
     pair.wire.iovecs = 4;
     pair.send();
     pair.session.begin_logout(pair.now);
@@ -276,7 +335,7 @@ TEST_CASE("Logout waits for a burst already begun, and no other data follows it"
     CHECK(pair.target.log.back().opcode() == wire::Opcode::logout_request);
 }
 
-TEST_CASE("a target that does not answer Logout is given up", "[rfc7143-11.14][LOGOUT]") {
+TEST_CASE("a target that does not answer Logout is given up", "[rfc7143-11.14][LOGOUT-01]") {
     Pair pair(ping_config());
     pair.target.intercept = [](const wire::Bhs&, base::Bytes) { return true; };
     pair.now = base::TimePoint(100s); // The session heard nothing of the time that passed.
@@ -301,7 +360,7 @@ TEST_CASE("a NOP-In is answered while logging out", "[rfc7143-11.14][NOP-01]") {
     CHECK(pair.session.statistics().noptx_pdus == 1);
 }
 
-TEST_CASE("a Logout Response nobody asked for is refused", "[rfc7143-11.15][LOGOUT]") {
+TEST_CASE("a Logout Response nobody asked for is refused", "[rfc7143-11.15][LOGOUT-02]") {
     Pair pair(ping_config());
     wire::LogoutResponse response;
     SECTION("there was no Logout") {

@@ -109,7 +109,8 @@ TEST_CASE("only good status may ride on Data-In", "[rfc7143-11.7.3][DATA-05]") {
     scene.protocol_error("status 0x02");
 }
 
-TEST_CASE("a data segment longer than we declared is refused by its header", "[rfc7143-13.12][DATA-10]") {
+TEST_CASE("a data segment longer than we declared is refused by its header",
+          "[rfc7143-13.12][DATA-10][DIG-05]") {
     Scene scene;
     scene.read(20000);
     auto pdu = scene.pair.target.stamped(scene.data_in(0, 0), FakeTarget::Status::none);
@@ -188,6 +189,129 @@ TEST_CASE("more R2Ts than MaxOutstandingR2T are refused", "[rfc7143-13.17][DATA-
     while (scene.pair.receive()) { // All three before any of them can be answered.
     }
     scene.protocol_error("MaxOutstandingR2T 2");
+}
+
+TEST_CASE("an R2T for what was given or asked for already is refused", "[rfc7143-11.8][DATA-04][SEQ-08]") {
+    PairConfig config = wrapping_config();
+    config.session.session.max_outstanding_r2t = 4;
+    config.session.session.first_burst_bytes = 1024;
+    config.session.connection.max_xmit_data_segment_bytes = 512;
+    config.session.session.immediate_data = GENERATE(false, true);
+    config.session.session.initial_r2t = GENERATE(false, true);
+    const wire::SessionParameters& session = config.session.session;
+    std::uint32_t given = session.initial_r2t ? (session.immediate_data ? 512 : 0) : 1024;
+    Scene scene(config);
+    scene.write(4096);
+    auto ask = [&scene](std::uint32_t r2t_sn, std::uint32_t offset, std::uint32_t bytes) {
+        wire::R2t pdu = scene.r2t(offset, bytes);
+        pdu.r2t_sn = r2t_sn;
+        scene.send(scene.pair.target.stamped(pdu, FakeTarget::Status::shows));
+        return bool(scene.pair.result);
+    };
+    auto wrong = GENERATE(0, 1, 2, 3);
+    CAPTURE(given, wrong);
+    if (wrong == 0) { // What it was given unasked.
+        if (given > 0) {
+            CHECK_FALSE(ask(0, given - 1, 2));
+        } else {
+            CHECK(ask(0, 0, 1));
+            CHECK_FALSE(ask(1, 0, 2));
+        }
+    } else if (wrong == 1) { // The same once more.
+        REQUIRE(ask(0, given, 512));
+        CHECK_FALSE(ask(1, given, 512));
+    } else if (wrong == 2) { // A part of it, from the other side.
+        REQUIRE(ask(0, 3072, 512));
+        REQUIRE(ask(1, given, 512));
+        CHECK_FALSE(ask(2, 2048, 1025));
+    } else { // A byte here and there.
+        std::uint32_t sn = 0;
+        while (sn < 10 && ask(sn, 2000 + 10 * sn, 1)) {
+            ++sn;
+        }
+        CHECK(sn == session::Ranges::most - (given > 0 ? 1 : 0));
+    }
+    scene.protocol_error("asked for before");
+}
+
+/// A write of 4096 bytes of which the target has asked for the first `asked`, and has them.
+class HalfWrite : public Scene {
+public:
+    explicit HalfWrite(std::uint32_t asked) : Scene(config()) {
+        write(4096);
+        response.itt = itt;
+        rest = r2t(asked, 4096 - asked);
+        if (asked > 0) {
+            send(pair.target.stamped(r2t(0, asked), FakeTarget::Status::shows));
+            rest.r2t_sn = 1;
+        }
+        REQUIRE(pair.result);
+    }
+    void receive_all() {
+        while (pair.receive()) {
+        }
+    }
+
+    wire::ScsiResponse response; ///< GOOD
+    wire::R2t rest;              ///< for what is left
+
+private:
+    static PairConfig config() {
+        PairConfig config = wrapping_config();
+        config.session.session.immediate_data = false;
+        config.session.session.max_outstanding_r2t = 4;
+        config.session.connection.max_xmit_data_segment_bytes = 1024;
+        return config;
+    }
+};
+
+TEST_CASE("good status for a write of which not all was sent is refused",
+          "[rfc7143-11.4.5][DATA-05][DATA-06]") {
+    auto asked = GENERATE(0U, 512U, 4095U);
+    HalfWrite scene(asked);
+    FakeTarget& target = scene.pair.target;
+    wire::ScsiResponse& response = scene.response;
+    SECTION("without a word about it") {
+        scene.send(target.stamped(response));
+        scene.protocol_error("good status for a write with " + std::to_string(asked) + " of 4096");
+    }
+    SECTION("with a residual that does not tell all of it") {
+        response.flags |= wire::response_flag::underflow;
+        response.residual_count = 4096 - asked - 1;
+        scene.send(target.stamped(response));
+        scene.protocol_error("good status for a write");
+    }
+    SECTION("but its residual may say so") {
+        response.flags |= wire::response_flag::underflow;
+        response.residual_count = 4096 - asked;
+        scene.send(target.stamped(response));
+        REQUIRE(scene.pair.result);
+        CHECK(completions(scene.pair.session).size() == 1);
+        CHECK(scene.io.command.underflow_bytes == 4096 - asked);
+    }
+    SECTION("and a write that failed need not have taken it") {
+        response.status = 2;
+        scene.send(target.stamped(response));
+        REQUIRE(scene.pair.result);
+        CHECK(completions(scene.pair.session).size() == 1);
+    }
+}
+
+TEST_CASE("good status for a write whose last R2T is not answered is refused", "[rfc7143-11.4.5][DATA-05]") {
+    auto asked = GENERATE(0U, 512U);
+    HalfWrite scene(asked);
+    FakeTarget& target = scene.pair.target;
+    target.send(target.stamped(scene.rest, FakeTarget::Status::shows));
+    bool began = GENERATE(false, true);
+    if (began) {
+        scene.receive_all();
+        scene.pair.wire.iovecs = 3;
+        REQUIRE(scene.pair.send());
+    }
+    CHECK(scene.pair.session.statistics().dataout_pdus == (asked > 0 ? 1U : 0U) + (began ? 1U : 0U));
+    target.send(target.stamped(scene.response));
+    scene.receive_all();
+    scene.protocol_error("good status for a write");
 }
 
 } // namespace

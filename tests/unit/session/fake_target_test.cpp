@@ -74,6 +74,63 @@ TEST_CASE("the fake target notices a command in the middle of another's unsolici
     CHECK(complains(target, "SEQ-07"));
 }
 
+TEST_CASE("the fake target notices task management that names the wrong task, and commands that do not wait",
+          "[support]") {
+    FakeTarget target = make_target();
+    target.config.hold = true;
+    target.manage = [](const wire::TaskManagementRequest&) { return std::optional<std::uint8_t>(); };
+    auto command = command_for(target, wire::final_bit | wire::command_flag::read, 8);
+    command.lun = test_lun.value();
+    target.receive(base::bytes_of_object(command));
+    wire::TaskManagementRequest abort;
+    abort.opcode_byte = wire::opcode_byte(wire::Opcode::task_management_request, true);
+    abort.flags = wire::final_bit | 1;
+    abort.lun = test_lun.value();
+    abort.itt = 2;
+    abort.referenced_task_tag = 1;
+    abort.ref_cmd_sn = command.cmd_sn;
+    abort.cmd_sn = target.exp_cmd_sn.value();
+    abort.exp_stat_sn = target.stat_sn.value();
+    std::string complaint;
+    SECTION("as it should be") {}
+    SECTION("another CmdSN") {
+        abort.ref_cmd_sn = target.exp_cmd_sn.value();
+        complaint = "TMF-01 RefCmdSN";
+    }
+    SECTION("another LUN") {
+        abort.lun = 0;
+        complaint = "TMF-01 LUN";
+    }
+    SECTION("a task that there never was") {
+        abort.referenced_task_tag = 7;
+        complaint = "TMF-01 the task was sent";
+    }
+    SECTION("a reset that names a task") {
+        abort.flags = wire::final_bit | 5;
+        complaint = "TMF-01 Referenced Task Tag";
+    }
+    target.receive(base::bytes_of_object(abort));
+    CHECK(target.violations.empty() == complaint.empty());
+    CHECK((complaint.empty() || complains(target, complaint)));
+    target.violations.clear();
+    command.itt = 3;
+    command.cmd_sn = target.exp_cmd_sn.value();
+    command.lun = 0x0007000000000000ULL;
+    target.receive(base::bytes_of_object(command));
+    CHECK_FALSE(complains(target, "TMF-05"));
+    command.itt = 4;
+    command.cmd_sn = target.exp_cmd_sn.value();
+    command.lun = abort.lun;
+    target.receive(base::bytes_of_object(command));
+    CHECK(complains(target, "TMF-05"));
+    target.violations.clear();
+    target.answer_management(0);
+    command.itt = 5;
+    command.cmd_sn = target.exp_cmd_sn.value();
+    target.receive(base::bytes_of_object(command));
+    CHECK_FALSE(complains(target, "TMF-05"));
+}
+
 TEST_CASE("the fake target notices a wrong digest", "[support]") {
     FakeTarget target = make_target();
     target.config.connection.header_digest = true;

@@ -8,11 +8,12 @@ namespace {
 using wire::Opcode;
 
 TEST_CASE("a PDU that has no place in full feature phase is refused by its header",
-          "[rfc7143-7.8][DATA-09]") {
+          "[rfc7143-7.7][DATA-09][DIG-05]") {
     Scene scene;
     scene.read(64);
-    auto opcode = GENERATE(Opcode::login_response, Opcode::text_response, Opcode::task_management_response,
-                           Opcode::scsi_command, static_cast<Opcode>(0x2f), static_cast<Opcode>(0x3e));
+    auto opcode =
+        GENERATE(Opcode::login_response, Opcode::text_response, Opcode::scsi_command,
+                 Opcode::task_management_request, static_cast<Opcode>(0x2f), static_cast<Opcode>(0x3e));
     wire::Bhs pdu;
     pdu.opcode_byte = wire::opcode_byte(opcode);
     pdu.flags = wire::final_bit;

@@ -39,6 +39,14 @@ inline PairConfig ping_config() {
     return config;
 }
 
+/// With a limit to everything, and a target that answers a command when it is told to.
+inline PairConfig recovery_config() {
+    PairConfig config = wrapping_config();
+    config.session.recovery = {30s, 15s, 20s, 25s};
+    config.target.hold = true;
+    return config;
+}
+
 inline std::vector<std::byte> pattern(std::size_t bytes, std::uint32_t seed) {
     std::mt19937 rng(seed);
     std::vector<std::byte> out(bytes);

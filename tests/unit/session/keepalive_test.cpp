@@ -60,7 +60,7 @@ TEST_CASE("anything received counts as life", "[NOP-03]") {
         pair.advance(4s);
         Io io;
         io.read(0, 16);
-        pair.session.submit(io.command);
+        pair.submit(io.command);
         pair.run();
         pair.advance(2s);
         pair.target.execute();
@@ -92,7 +92,7 @@ TEST_CASE("a ping goes out through a closed window", "[NOP-03][SEQ-02]") {
     Pair pair(config);
     Io io;
     io.read(0, 16);
-    pair.session.submit(io.command);
+    pair.submit(io.command);
     pair.advance(6s);
     REQUIRE(pair.result);
     CHECK(pair.session.statistics().noptx_pdus == 1);

@@ -70,7 +70,7 @@ private:
         return config;
     }
     void begin() {
-        pair.session.submit(io.command);
+        pair.submit(io.command);
         pair.run();
         itt = newest_itt(pair.target);
     }

@@ -89,7 +89,7 @@ private:
             std::copy(io.buffer.begin(), io.buffer.end(), shadow_.begin() + static_cast<long>(at));
         }
         areas_.emplace(&io.command, area);
-        pair_.session.submit(io.command);
+        pair_.submit(io.command);
         ++started_;
     }
 
@@ -171,7 +171,7 @@ TEST_CASE("a long read goes straight to its place", "[rfc7143-11.7]") {
     pair.wire.chunk_max = 100'000;
     Io io;
     io.read(3, 1'048'576);
-    pair.session.submit(io.command);
+    pair.submit(io.command);
     pair.run();
     REQUIRE(pair.result);
     REQUIRE(completions(pair.session).size() == 1);
@@ -191,11 +191,11 @@ TEST_CASE("a stream is understood byte by byte, and sent byte by byte", "[rfc714
     pair.wire.chunk_max = 1;
     Io write;
     write.write(11, pattern(5003, 1));
-    pair.session.submit(write.command);
+    pair.submit(write.command);
     pair.run();
     Io read;
     read.read(11, 5003);
-    pair.session.submit(read.command);
+    pair.submit(read.command);
     pair.run();
     REQUIRE(pair.result);
     CHECK(completions(pair.session).size() == 2);
@@ -219,8 +219,8 @@ TEST_CASE("a send may stop short after any byte", "[rfc7143-11.2]") {
         Io second;
         first.write(0, pattern(701, 1));
         second.write(800, pattern(33, 2));
-        pair.session.submit(first.command);
-        pair.session.submit(second.command);
+        pair.submit(first.command);
+        pair.submit(second.command);
         pair.wire.chunk_max = cut;
         pair.send();
         pair.wire.chunk_max = SIZE_MAX;
@@ -243,7 +243,7 @@ TEST_CASE("padding is sent in the last PDU of a transfer only", "[rfc7143-11.7][
     pair.target.keep_log = true;
     Io io;
     io.write(0, pattern(4003, 1));
-    pair.session.submit(io.command);
+    pair.submit(io.command);
     pair.run();
     REQUIRE(completions(pair.session).size() == 1);
     std::size_t padded = 0;
@@ -257,11 +257,11 @@ TEST_CASE("statistics count PDUs and bytes", "[statistics]") {
     Pair pair(wrapping_config());
     Io write;
     write.write(0, pattern(20000, 1));
-    pair.session.submit(write.command);
+    pair.submit(write.command);
     pair.run();
     Io read;
     read.read(0, 20000);
-    pair.session.submit(read.command);
+    pair.submit(read.command);
     pair.run();
     const session::Statistics& counted = pair.session.statistics();
     CHECK(counted.scsicmd_pdus == 2);
@@ -273,21 +273,33 @@ TEST_CASE("statistics count PDUs and bytes", "[statistics]") {
     CHECK(counted.rxdata_octets == 48 + 48 + 3 * 48 + 20000);
 }
 
-TEST_CASE("no tag is given twice, and none is the reserved one", "[rfc7143-11.2.1.8][SEQ-07]") {
-    Pair pair(wrapping_config());
+TEST_CASE("no tag and no CmdSN is given twice, also where they wrap, and no tag is the reserved one",
+          "[rfc7143-11.2.1.8][SEQ-01][SEQ-03][SEQ-04][SEQ-07]") {
+    PairConfig config = wrapping_config();
+    std::uint32_t start = GENERATE(0xfffffff0U, 0x7ffffff0U);
+    config.session.numbers.cmd_sn = base::CmdSn(start);
+    config.session.numbers.exp_cmd_sn = config.session.numbers.cmd_sn;
+    config.session.numbers.max_cmd_sn = config.session.numbers.cmd_sn + 31;
+    config.session.numbers.exp_stat_sn = base::StatSn(start);
+    Pair pair(config);
     pair.target.keep_log = true;
     for (int i = 0; i < 300; ++i) {
         Io io;
         io.read(0, 16);
-        pair.session.submit(io.command);
+        pair.submit(io.command);
         pair.run();
         REQUIRE(completions(pair.session).size() == 1);
     }
     std::set<std::uint32_t> tags;
     for (const wire::Bhs& header : pair.target.log) {
+        auto command = base::load<wire::ScsiCommand>(base::bytes_of_object(header));
+        // Each takes the next number: none is ever retried, so none can be left behind by half the circle.
+        CHECK(command.cmd_sn == start + static_cast<std::uint32_t>(tags.size()));
         tags.insert(header.itt.get());
     }
     CHECK(tags.size() == 300);
+    CHECK(pair.session.exp_stat_sn() == base::StatSn(start) + 300);
+    CHECK(pair.target.violations.empty());
     CHECK_FALSE(tags.contains(base::reserved_tag));
 }
 
