@@ -1,4 +1,5 @@
 // iscsid: builds every object in order and runs; no logic.
+#include "base/text.hpp"
 #include "block/device_helper.hpp"
 #include "control/daemon.hpp"
 #include "control/ipc_server.hpp"
@@ -108,47 +109,53 @@ control::DaemonConfig daemon_config(process::Files files, const records::Paths& 
     return config;
 }
 
+/// Says why this daemon does not start: to the log, and to whoever waits for it to be in the background.
+int fail_to_start(const process::Options& options, std::string_view why) {
+    control::log::error("{}", why);
+    if (!options.foreground) {
+        std::fprintf(stderr, "iscsid: %s\n", base::printable(why).c_str());
+    }
+    return 1;
+}
+
 int run(const process::Options& options, const records::Paths& paths, process::Background& background) {
     records::Warnings warnings;
-    process::Files files = process::read_files(options, paths, warnings);
+    auto files = process::read_files(options, paths, warnings);
+    if (!files) {
+        return fail_to_start(options, files.error().message());
+    }
     for (const std::string& warning : warnings) {
         control::log::warning("{}", warning);
     }
-    if (may_serve_kernel_devices(files.config, paths)) {
+    if (may_serve_kernel_devices(files->config, paths)) {
         for (const std::string& warning : process::protect_memory()) {
             control::log::warning("{}", warning);
         }
     }
     if (auto made = process::make_directories(paths); !made) {
-        control::log::error("{}", made.error().message());
-        return 1;
+        return fail_to_start(options, made.error().message());
     }
     process::PidFile pid_file;
     if (!options.foreground && !options.no_pid_file) {
         const std::string& path = options.pid_file.empty() ? paths.pid_file() : options.pid_file;
         if (auto created = pid_file.create(path); !created) {
-            control::log::error("{}", created.error().message());
-            return 1;
+            return fail_to_start(options, created.error().message());
         }
     }
     int signals = process::signal_descriptor();
     if (signals < 0) {
-        control::log::error("signalfd failed");
-        return 1;
+        return fail_to_start(options, "signalfd failed");
     }
-    auto daemon = control::Daemon::create(daemon_config(std::move(files), paths));
+    auto daemon = control::Daemon::create(daemon_config(std::move(*files), paths));
     if (!daemon) {
-        control::log::error("{}", daemon.error().message());
-        return 1;
+        return fail_to_start(options, daemon.error().message());
     }
     auto server = control::IpcServer::listen(**daemon);
     if (!server) {
-        control::log::error("{}", server.error().message());
-        return 1;
+        return fail_to_start(options, server.error().message());
     }
     if (auto became = process::become(options); !became) {
-        control::log::error("{}", became.error().message());
-        return 1;
+        return fail_to_start(options, became.error().message());
     }
     SignalWatch watch(**daemon, options.foreground);
     ring::TaskGroup watching;

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstring>
 #include <fcntl.h>
+#include <filesystem>
 #include <fmt/format.h>
 #include <getopt.h>
 #include <grp.h>
@@ -51,14 +52,21 @@ constexpr std::array<option, 11> long_options{{
     {nullptr, 0, nullptr, 0},
 }};
 
+/// From where this process stands now: a daemon in the background stands elsewhere.
+base::Result<void> take_path(const char* name, const char* argument, std::string& path) {
+    std::error_code error;
+    path = *argument == '\0' ? "" : std::filesystem::absolute(argument, error).string();
+    return error ? base::fail(base::Errc::invalid,
+                              fmt::format("{} {}: {}", name, base::printable(argument), error.message()))
+                 : base::Result<void>();
+}
+
 base::Result<void> take_option(Options& options, int letter, const char* argument) {
     switch (letter) {
     case 'c':
-        options.config_file = argument;
-        return {};
+        return take_path("-c", argument, options.config_file);
     case 'i':
-        options.initiator_name_file = argument;
-        return {};
+        return take_path("-i", argument, options.initiator_name_file);
     case 'f':
         options.foreground = true;
         return {};
@@ -72,8 +80,7 @@ base::Result<void> take_option(Options& options, int letter, const char* argumen
         options.no_pid_file = true;
         return {};
     case 'p':
-        options.pid_file = argument;
-        return {};
+        return take_path("-p", argument, options.pid_file);
     case 'h':
         options.help = true;
         return {};
@@ -94,6 +101,10 @@ base::Result<Options> parse_options(int argc, char** argv) {
         if (auto taken = take_option(options, letter, optarg); !taken) {
             return base::fail(std::move(taken.error()));
         }
+    }
+    if (::optind != argc) {
+        return base::fail(base::Errc::invalid,
+                          fmt::format("'{}' is not an option", base::printable(argv[::optind], 64)));
     }
     bool names_pid_file = !options.pid_file.empty();
     if (names_pid_file && (options.no_pid_file || options.foreground)) {
@@ -117,15 +128,19 @@ std::string usage() {
            "  -h, --help                this text\n"
            "  -v, --version             the version\n"
            "\n"
-           "With ISCSI_ROOT=DIR in the environment all of these directories are looked for under DIR.\n";
+           "With ISCSI_ROOT=DIR in the environment the default files are looked for under DIR.\n";
 }
 
-Files read_files(const Options& options, const records::Paths& paths, records::Warnings& warnings) {
+base::Result<Files> read_files(const Options& options, const records::Paths& paths,
+                               records::Warnings& warnings) {
     Files files;
-    auto config = records::read_config(
-        options.config_file.empty() ? paths.config_file() : options.config_file, warnings);
+    const bool names_config = !options.config_file.empty();
+    auto config = names_config ? records::read_named_config(options.config_file, warnings)
+                               : records::read_config(paths.config_file(), warnings);
     if (config) {
         files.config = std::move(*config);
+    } else if (names_config) {
+        return base::fail(std::move(config.error()));
     } else {
         warnings.push_back(config.error().message());
     }
@@ -224,6 +239,11 @@ base::Result<void> make_directories(const records::Paths& paths) {
             if (slash == std::string::npos) {
                 break;
             }
+        }
+        // Also where another program or version made them; everybody may go through the first, to the socket.
+        mode_t mode = directory == paths.run_dir() ? 0711 : 0700;
+        if (::chmod(directory.c_str(), mode) != 0) {
+            return call_failed(directory);
         }
     }
     return {};

@@ -15,14 +15,14 @@ namespace iscsi::process {
 
 /// iscsid's command line, as open-iscsi's.
 struct Options {
-    std::string config_file;         ///< -c; empty = the usual one
-    std::string initiator_name_file; ///< -i; empty = the usual one
+    std::string config_file;         ///< -c, absolute; empty = the usual one
+    std::string initiator_name_file; ///< -i, absolute; empty = the usual one
     bool foreground = false;         ///< -f
     int debug_level = 0;             ///< -d
     std::optional<uid_t> uid;        ///< -u
     std::optional<gid_t> gid;        ///< -g
     bool no_pid_file = false;        ///< -n
-    std::string pid_file;            ///< -p; empty = the usual one
+    std::string pid_file;            ///< -p, absolute; empty = the usual one
     bool help = false;
     bool version = false;
 };
@@ -36,7 +36,9 @@ struct Files {
     records::Config config;
     records::InitiatorName initiator; ///< empty when there is none
 };
-Files read_files(const Options& options, const records::Paths& paths, records::Warnings& warnings);
+/// A configuration that -c names has to be there; what else cannot be read is a warning.
+base::Result<Files> read_files(const Options& options, const records::Paths& paths,
+                               records::Warnings& warnings);
 
 /// Forks; only the child comes back, without a terminal. The parent leaves with 0 when the child has said
 /// ready(), with 1 when it ended before.
@@ -70,7 +72,7 @@ private:
     int fd_ = -1;
 };
 
-/// Directories of mode 0700 that the daemon needs.
+/// Directories that the daemon needs: the one of the request socket with mode 0711, those below with 0700.
 base::Result<void> make_directories(const records::Paths& paths);
 
 /// More descriptors, no core dump of secrets (nor onto a disk that this process serves).

@@ -138,7 +138,7 @@ public:
     virtual ring::Task<bool> quiesce() { co_return false; }
     /// `on_lost` is called on control's loop when the device is gone without remove() (somebody else has
     /// disconnected it) or can no longer be served. Only nbd devices can be lost.
-    virtual void set_on_lost(std::function<void(const base::Error&)>) {}
+    virtual void set_on_lost(const std::function<void(const base::Error&)>& /*on_lost*/) {}
     /// True when the kernel keeps the device, and its users wait, while no daemon serves it.
     virtual bool outlives_daemon() const = 0;
 };

@@ -40,9 +40,7 @@ public:
     ring::Task<base::Result<void>> remove() override;
     bool outlives_daemon() const override { return true; }
 
-    void set_on_lost(std::function<void(const base::Error&)> on_lost) override {
-        on_lost_ = std::move(on_lost);
-    }
+    void set_on_lost(const std::function<void(const base::Error&)>& on_lost) override { on_lost_ = on_lost; }
     bool is_lost() const { return lost_; }
 
 private:

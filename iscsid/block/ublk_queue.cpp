@@ -106,34 +106,28 @@ void UblkQueue::begin(Tag& tag) {
         return start(tag, {});
     }
     if (!waiting_.empty()) {
-        return waiting_.push(tag);
+        return wait(waiting_, tag);
     }
     const base::MutableBytes data = context_.pool.claim(tag.length_bytes, *this);
     if (data.empty()) {
-        return waiting_.push(tag);
+        return wait(waiting_, tag);
     }
     start(tag, data);
 }
 
-void UblkQueue::TagList::push(Tag& tag) {
+void UblkQueue::wait(TagList& list, Tag& tag) {
     tag.state = State::waiting;
-    tag.next = nullptr;
-    (last != nullptr ? last->next : first) = &tag;
-    last = &tag;
+    list.push(tag);
 }
 
-UblkQueue::Tag& UblkQueue::TagList::pop() {
-    auto& tag = static_cast<Tag&>(*first);
-    first = std::exchange(tag.next, nullptr);
-    if (first == nullptr) {
-        last = nullptr;
-    }
-    return tag;
+/// There must be one.
+UblkQueue::Tag& UblkQueue::next_of(TagList& list) {
+    return static_cast<Tag&>(*list.pop());
 }
 
 void UblkQueue::start_waiting() {
     while (!waiting_.empty()) {
-        const Request& next = *waiting_.first;
+        const Request& next = *waiting_.front();
         base::MutableBytes data;
         if (ublk::has_data(next.verb)) {
             data = context_.pool.claim(next.length_bytes, *this);
@@ -141,7 +135,7 @@ void UblkQueue::start_waiting() {
                 return;
             }
         }
-        start(waiting_.pop(), data);
+        start(next_of(waiting_), data);
     }
 }
 
@@ -198,15 +192,13 @@ bool UblkQueue::hold(Request& request) {
         turn_away(tag);
         context_.loop.mark(*this);
     } else {
-        held_.push(tag);
+        wait(held_, tag);
     }
     return true;
 }
 
 void UblkQueue::release_held() {
-    while (!held_.empty()) {
-        waiting_.push(held_.pop());
-    }
+    waiting_.prepend(held_); // they have waited longer
     context_.loop.mark(*this);
 }
 
@@ -236,10 +228,10 @@ void UblkQueue::close(std::function<void()> closed) {
     closed_ = std::move(closed);
     context_.pool.forget(*this);
     while (!waiting_.empty()) {
-        turn_away(waiting_.pop());
+        turn_away(next_of(waiting_));
     }
     while (!held_.empty()) {
-        turn_away(held_.pop());
+        turn_away(next_of(held_));
     }
     context_.loop.mark(*this);
 }

@@ -6,6 +6,7 @@
 // nothing is allocated. The loop's thread. Source: Linux 6.12 to 7.2, include/uapi/linux/ublk_cmd.h.
 #pragma once
 
+#include "base/fifo.hpp"
 #include "block/block.hpp"
 #include "block/buffer_pool.hpp"
 #include "block/ublk_abi.hpp"
@@ -74,13 +75,9 @@ private:
     void submit(Tag& tag, std::uint32_t command, std::int32_t result);
     void on_fetched(Tag& tag, int result);
     void begin(Tag& tag);
-    struct TagList {
-        bool empty() const { return first == nullptr; }
-        void push(Tag& tag);
-        Tag& pop();
-        Request* first = nullptr;
-        Request* last = nullptr;
-    };
+    using TagList = base::Fifo<&Request::next>; // Request is what has the link; all of them are tags
+    static void wait(TagList& list, Tag& tag);
+    static Tag& next_of(TagList& list);
     void start(Tag& tag, base::MutableBytes data);
     void commit(Tag& tag, int error_number);
     bool read_in(Tag& tag);

@@ -157,9 +157,10 @@ base::Result<void> write_udev_properties(std::string_view name, std::uint64_t co
     if (!text) {
         return fail(std::move(text.error()));
     }
-    // Where they are already, their modes stay.
-    ::mkdir(runtime_dir, 0700);
-    ::mkdir(properties_dir, 0755);
+    // Where the first is already, its mode stays. The second is for udev's daemon alone.
+    ::mkdir(runtime_dir, 0711);
+    ::mkdir(properties_dir, 0700);
+    ::chmod(properties_dir, 0700);
     // udev imports by the device's name, which never begins with a dot.
     const std::string unfinished = fmt::format("{}/.{}", properties_dir, name);
     auto written = write_whole(unfinished, *text);

@@ -1,7 +1,10 @@
 // Units of a session: found by the scan, shown as block devices, taken away again.
+#include "control/absent.hpp"
 #include "control/daemon.hpp"
 #include "control/log.hpp"
+#include "control/resize.hpp"
 #include "control/scan.hpp"
+#include "control/scan_words.hpp"
 #include "records/fields.hpp"
 #include "scsi/capacity.hpp"
 #include "shard/lun_properties.hpp"
@@ -39,18 +42,33 @@ block::DeviceIdentity device_identity(const ManagedSession& session, base::Lun l
     return identity;
 }
 
-/// Gives the queue a handler that is made first, and the handler the queue. `facts` and `barred` are what
-/// control's thread knew when it sent for this: what it learns later comes behind.
-base::Result<void> make_on_shard(ManagedSession& session, ServedLun& served, const scsi::LunFacts& facts,
-                                 bool barred) {
+/// What control's thread knew of a unit when it sent for this: what it learns later comes behind.
+struct Known {
+    scsi::LunFacts facts;
+    bool barred;
+    bool may_hold_writes;
+    bool cache_was_lost;
+    base::Duration doubt_max;
+};
+
+/// Gives the queue a handler that is made first, and the handler the queue.
+base::Result<void> make_on_shard(ManagedSession& session, ServedLun& served, const Known& known) {
     shard::Shard& shard = session.shard;
     if (served.device->outlives_daemon() && !shard.pool().populate()) {
         return base::fail(base::Errc::no_memory, "no memory for the data of requests");
     }
-    served.lun = std::make_unique<shard::Lun>(shard.loop(), *session.nexus, facts, queue_depth(session));
+    served.lun =
+        std::make_unique<shard::Lun>(shard.loop(), *session.nexus, known.facts, queue_depth(session));
     served.lun->set_shown_cache(served.shown_cache);
-    if (barred) {
+    served.lun->set_doubt_max(known.doubt_max);
+    if (known.barred) {
         served.lun->bar();
+    }
+    if (known.may_hold_writes) {
+        served.lun->assume_unflushed();
+    }
+    if (known.cache_was_lost) {
+        served.lun->lose_cache();
     }
     block::QueueContext context{shard.loop(), shard.pool(), *served.lun};
     auto queue = served.device->make_queue(context);
@@ -59,17 +77,15 @@ base::Result<void> make_on_shard(ManagedSession& session, ServedLun& served, con
         return base::fail(std::move(queue.error()));
     }
     served.queue = std::move(*queue);
-    served.queue->resize(shard::block_attributes(facts)); // the device was made from what was known before
+    // The device was made from what was known before.
+    served.queue->resize(shard::block_attributes(known.facts));
     served.lun->attach(*served.queue);
     return {};
 }
 
-/// Its device is being taken back, or could not be so far: a second one would be a second page cache.
-bool has_device_elsewhere(const ManagedSession& session, base::Lun lun) {
-    return std::ranges::any_of(session.orphans,
-                               [&](const UnitState& unit) { return unit.facts.lun == lun; }) ||
-           std::ranges::any_of(session.attaching,
-                               [&](const auto& served) { return served->facts.lun == lun; });
+/// Its device could not be taken back so far: a second one would be a second page cache.
+bool is_orphan(const ManagedSession& session, base::Lun lun) {
+    return std::ranges::any_of(session.orphans, [&](const UnitState& unit) { return unit.facts.lun == lun; });
 }
 
 std::uint64_t random_cookie() {
@@ -105,12 +121,19 @@ void report_missing_link(const ManagedSession& session, const ServedLun& served)
     }
 }
 
-std::string why_nothing(std::size_t units, std::size_t others) {
-    if (units == 0) {
-        return "the target shows no logical unit to this initiator";
+/// A unit that is not served: one to be shown, or one that is named and left alone.
+void add_unit(ManagedSession& session, scsi::LunFacts facts, unsigned opening,
+              std::vector<std::shared_ptr<ServedLun>>& found, std::vector<std::string>& others) {
+    std::string why = why_not_shown(facts);
+    if (!why.empty()) {
+        skip_unit(session, facts, why);
+        others.push_back(std::move(why));
+        return;
     }
-    return fmt::format("none of the {} logical unit(s) that the target shows is a disk ({} of other types)",
-                       units, others);
+    session.absent.erase(facts.lun);
+    found.push_back(std::make_shared<ServedLun>());
+    found.back()->facts = std::move(facts);
+    found.back()->compared_in = opening;
 }
 
 } // namespace
@@ -141,16 +164,21 @@ ring::Task<base::Result<void>> Daemon::scan_and_attach(ManagedSession& session, 
     }
     std::vector<std::shared_ptr<ServedLun>> found;
     auto scanned = co_await find_units(session, found, note);
+    if (scanned) {
+        co_await attach_all(session, std::move(found), note);
+    }
+    start_resizing(session);
     if (!scanned) {
         co_return scanned;
     }
-    co_await attach_all(session, std::move(found), note);
     if (session.state == ManagedSession::State::logging_in) {
         std::ranges::sort(session.luns, {}, [](const auto& served) { return served->facts.lun.value(); });
     }
-    if (session.luns.empty()) {
+    const std::string absent_note = session.luns.empty() ? note : std::string();
+    if (!absent_note.empty() && absent_note != session.absent_note) {
         log::warning("session {}: {}", session.sid, note);
     }
+    session.absent_note = absent_note;
     co_return base::Result<void>();
 }
 
@@ -158,44 +186,42 @@ ring::Task<base::Result<void>> Daemon::find_units(ManagedSession& session,
                                                   std::vector<std::shared_ptr<ServedLun>>& found,
                                                   std::string& note) {
     const unsigned opening = session.openings;
-    Scanner scanner(*loop_, session.shard.loop(), *session.nexus);
-    auto luns = co_await scanner.report_luns();
-    if (!luns) {
-        co_return base::fail(std::move(luns.error()));
+    Scanner scanner = scanner_of(session);
+    auto units = co_await scanner.report_luns();
+    if (!units) {
+        co_return base::fail(std::move(units.error()));
     }
-    std::size_t others = 0;
-    for (base::Lun lun : *luns) {
+    std::vector<std::string> others;
+    for (base::Lun lun : units->luns) {
         if (session.state == ManagedSession::State::ending) {
             co_return base::fail(base::Errc::cancelled, "the session is being ended");
         }
         auto facts = co_await scanner.inspect(lun);
-        if (!facts && facts.error().code == base::Errc::transport) {
+        if (!facts && is_cut_off(facts.error())) {
             co_return base::fail(std::move(facts.error()));
         }
-        if (!facts) {
-            log::warning("session {} LUN {}: {}", session.sid, scsi::describe_lun(lun),
-                         facts.error().message());
-            continue;
+        // Not before: a device that is being taken back may have got there meanwhile.
+        const std::shared_ptr<ServedLun> known = find_served(session, lun);
+        if (!facts && known) {
+            report_trouble(session, *known, facts.error());
+        } else if (!facts) {
+            skip_silent_unit(session, lun, facts.error());
         }
-        if (has_device_elsewhere(session, lun)) {
-            continue;
-        }
-        auto served =
-            std::ranges::find_if(session.luns, [&](const auto& known) { return known->facts.lun == lun; });
-        if (served != session.luns.end()) {
-            co_await look_again(session, **served, *facts);
-        } else if (scsi::is_disk(*facts)) {
-            found.push_back(std::make_shared<ServedLun>());
-            found.back()->facts = std::move(*facts);
-            found.back()->compared_in = opening;
-        } else {
-            ++others;
-            log::debug("session {} LUN {}: not a disk (type {:02x}h), skipped", session.sid,
-                       scsi::describe_lun(lun), facts->peripheral_type);
+        if (known && !facts && facts.error().code == base::Errc::again) {
+            look_later(session, lun, scanner.met_doubt());
+        } else if (known && (facts || scanner.met_doubt())) {
+            if (use_look(*known, scanner.began_at())) {
+                co_await look_again(session, *known, std::move(facts));
+            }
+        } else if (facts && !known && !is_orphan(session, lun)) {
+            add_unit(session, std::move(*facts), opening, found, others);
         }
     }
+    forget_unlisted(session, units->luns);
+    watch(session);
+    co_await bar_unlisted(session, *units);
     if (session.luns.empty() && found.empty()) {
-        note = why_nothing(luns->size(), others);
+        note = why_nothing(session.initiator_name, units->luns.size(), others);
     }
     co_return base::Result<void>();
 }
@@ -205,6 +231,11 @@ ring::Task<void> Daemon::attach_all(ManagedSession& session, std::vector<std::sh
     while (!backend_is_chosen_) {
         ring::Sleep pause(*loop_, loop_->now() + std::chrono::milliseconds(20));
         co_await pause;
+    }
+    if (session.leaving) {
+        session.agenda.note_luns(loop_->now()); // the logout may yet be refused
+        begin_reacting(session);
+        co_return;
     }
     for (const std::shared_ptr<ServedLun>& served : units) {
         served->backend = backends_->chosen().value_or(block::Backend::socket);
@@ -267,9 +298,9 @@ ring::Task<base::Result<void>> Daemon::make_device(ManagedSession& session, Serv
 }
 
 ring::Task<base::Result<void>> Daemon::serve(ManagedSession& session, ServedLun& served) {
-    auto work = [&, facts = served.facts, barred = served.barred] {
-        return make_on_shard(session, served, facts, barred);
-    };
+    const Known known{served.facts, served.barred, served.may_hold_writes, served.cache_was_lost,
+                      config_.doubt_max};
+    auto work = [&] { return make_on_shard(session, served, known); };
     ring::Call call(*loop_, session.shard.loop(), work);
     auto made = co_await call;
     if (!made) {
@@ -319,21 +350,14 @@ ring::Task<void> Daemon::take_off_shard(ManagedSession& session, ServedLun& serv
     co_await call;
 }
 
-ring::Task<void> Daemon::resume(ManagedSession& session) {
-    session.resumed_in = session.openings;
-    auto work = [nexus = session.nexus.get()] { nexus->resume(); };
-    ring::Call call(*loop_, session.shard.loop(), work);
-    co_await call;
-}
-
-ring::Task<void> Daemon::fail_path(ManagedSession& session) {
-    auto work = [nexus = session.nexus.get()] { nexus->fail(); };
-    ring::Call call(*loop_, session.shard.loop(), work);
-    co_await call;
-}
-
 ring::Task<ipc::Reply> Daemon::rescan(ipc::Rescan request) {
     ManagedSession* session = registry_.find(request.sid);
+    while (session != nullptr && session->rescanning && !session->leaving) {
+        // The target may have said itself that its units have changed.
+        ring::Sleep pause(*loop_, loop_->now() + std::chrono::milliseconds(20));
+        co_await pause;
+        session = registry_.find(request.sid);
+    }
     bool can = session != nullptr && session->state == ManagedSession::State::running &&
                !session->rescanning && !session->leaving;
     if (!can) {
@@ -344,8 +368,11 @@ ring::Task<ipc::Reply> Daemon::rescan(ipc::Rescan request) {
     std::string note;
     session->rescanning = true;
     auto scanned = co_await scan_and_attach(*session, note);
-    co_await resize_devices(*session);
     session->rescanning = false;
+    while (session->resizing) {
+        ring::Sleep pause(*loop_, loop_->now() + std::chrono::milliseconds(20));
+        co_await pause;
+    }
     if (!scanned) {
         ipc::ErrorReply failed{std::move(scanned.error())};
         co_return ipc::Reply(std::move(failed));

@@ -1,8 +1,9 @@
 // Whether the units of a session are still those that are served: after each login, before their users may
 // send again, and at each scan. What has changed of a unit is passed on; to another one nothing is sent.
-#include "block/sysfs.hpp"
+#include "control/absent.hpp"
 #include "control/daemon.hpp"
 #include "control/log.hpp"
+#include "control/resize.hpp"
 #include "control/scan.hpp"
 #include "scsi/capacity.hpp"
 #include "shard/lun_properties.hpp"
@@ -16,9 +17,9 @@ namespace {
 
 using State = ManagedSession::State;
 
-constexpr base::Duration barred_step = std::chrono::seconds(1);
-/// Steps between two looks at units that do not answer.
-constexpr int barred_steps = 5;
+constexpr base::Duration watch_step = std::chrono::seconds(1);
+/// Between two looks at a unit that fails its users.
+constexpr base::Duration barred_pause = std::chrono::seconds(5);
 
 /// A unit that was not compared since the last login, in luns or on its way there.
 std::shared_ptr<ServedLun> next_to_compare(const ManagedSession& session) {
@@ -36,6 +37,21 @@ bool is_barred(const std::shared_ptr<ServedLun>& served) {
     return served->barred;
 }
 
+bool wants_watch(const ManagedSession& session) {
+    return std::ranges::any_of(session.luns, is_barred) ||
+           std::ranges::any_of(session.attaching, is_barred) ||
+           std::ranges::any_of(session.absent, [](const auto& unit) { return unit.second.may_come; });
+}
+
+/// Its users are as badly off as those of a unit in doubt.
+void note_barred(ManagedSession& session, base::TimePoint now) {
+    for (const auto& served : session.luns) {
+        if (served->barred) {
+            session.agenda.note(served->facts.lun, scsi::Effect::identity_doubt, now);
+        }
+    }
+}
+
 base::Error another_unit(const ServedLun& served, const base::Result<scsi::LunFacts>& now) {
     return {base::Errc::fatal_login,
             fmt::format("LUN {}: was {}, is now {}; no I/O is sent to it",
@@ -47,27 +63,32 @@ bool is_the_same(const ServedLun& served, const base::Result<scsi::LunFacts>& no
     return now && scsi::is_disk(*now) && scsi::same_unit(served.facts, *now);
 }
 
+/// What an inspection found of the unit, comparable with what is known of it.
+base::Result<scsi::LunFacts> comparable(const ServedLun& served, base::Result<scsi::LunFacts> now) {
+    if (now) {
+        *now = scsi::with_known_size(std::move(*now), served.facts);
+    }
+    return now;
+}
+
 } // namespace
 
-void compare_size(ServedLun& served) {
-    if (served.device == nullptr || !served.device->outlives_daemon()) {
-        return;
-    }
-    const block::Attributes attributes = shard::block_attributes(served.facts);
-    const auto shown = block::kernel_size_bytes(served.device->name());
-    if (shown && *shown != attributes.size_bytes) {
-        served.resize_later = attributes;
-    }
+bool use_look(ServedLun& served, base::TimePoint began_at) {
+    const bool newest = began_at >= served.looked_at;
+    served.looked_at = newest ? began_at : served.looked_at;
+    return newest;
 }
 
 ring::Task<base::Result<void>> Daemon::check_identity(ManagedSession& session) {
-    Scanner scanner(*loop_, session.shard.loop(), *session.nexus);
+    Scanner scanner = scanner_of(session);
     while (session.state == State::recovering) {
         std::shared_ptr<ServedLun> served = next_to_compare(session);
         if (served == nullptr) {
             break;
         }
-        auto facts = co_await scanner.inspect(served->facts.lun);
+        auto inspected = co_await scanner.inspect(served->facts.lun);
+        served->looked_at = scanner.began_at();
+        auto facts = comparable(*served, std::move(inspected));
         auto checked = co_await check_unit(session, *served, std::move(facts));
         if (!checked) {
             co_return checked;
@@ -77,25 +98,37 @@ ring::Task<base::Result<void>> Daemon::check_identity(ManagedSession& session) {
     co_return base::Result<void>();
 }
 
+/// Its users may send to it again.
+ring::Task<base::Result<void>> Daemon::accept(ManagedSession& session, ServedLun& served,
+                                              base::Result<scsi::LunFacts> now) {
+    if (!is_the_same(served, now)) {
+        co_return base::fail(another_unit(served, now));
+    }
+    auto drained = co_await drain(session, served, *now);
+    if (drained) {
+        co_await update(session, served, *now);
+    }
+    co_return drained;
+}
+
 /// A unit that is not there (yet) holds up the whole session, as long as requests wait anyway: a target that
 /// starts may show its units one by one. After the replacement timeout it is left out.
 ring::Task<base::Result<void>> Daemon::check_unit(ManagedSession& session, ServedLun& served,
                                                   base::Result<scsi::LunFacts> now) {
-    if (!now && now.error().code == base::Errc::transport) {
+    if (!now && is_cut_off(now.error())) {
         co_return base::fail(std::move(now.error()));
     }
-    if (is_the_same(served, now)) {
-        co_await update(session, served, *now);
-        co_return base::Result<void>();
+    auto accepted = co_await accept(session, served, std::move(now));
+    if (accepted || is_cut_off(accepted.error())) {
+        co_return accepted;
     }
     if (served.barred) {
         co_return base::Result<void>();
     }
-    base::Error error = another_unit(served, now);
     if (!session.overdue) {
-        co_return base::fail(std::move(error));
+        co_return accepted;
     }
-    log::error("session {}: {}", session.sid, error.detail);
+    log::error("session {}: {}", session.sid, accepted.error().detail);
     co_await bar(session, served);
     co_return base::Result<void>();
 }
@@ -104,32 +137,71 @@ ring::Task<base::Result<void>> Daemon::compare_again(ManagedSession& session, Se
     // Until its path is open check_identity() sees to it.
     while (served.compared_in != session.openings && session.resumed_in == session.openings) {
         const unsigned opening = session.openings;
-        Scanner scanner(*loop_, session.shard.loop(), *session.nexus);
-        auto now = co_await scanner.inspect(served.facts.lun);
+        Scanner scanner = scanner_of(session);
+        auto inspected = co_await scanner.inspect(served.facts.lun);
+        auto now = comparable(served, std::move(inspected));
         if (session.openings != opening) {
             continue;
         }
-        if (!now && now.error().code == base::Errc::transport) {
+        served.looked_at = scanner.began_at();
+        if (!now && is_cut_off(now.error())) {
             co_return base::fail(std::move(now.error()));
         }
         served.compared_in = opening;
-        if (!is_the_same(served, now)) {
-            co_return base::fail(another_unit(served, now));
+        auto accepted = co_await accept(session, served, std::move(now));
+        if (!accepted) {
+            co_return accepted;
         }
-        co_await update(session, served, *now);
     }
-    co_return base::Result<void>();
+    base::Result<void> drained;
+    if (session.resumed_in == session.openings) {
+        drained = co_await drain(session, served, served.facts); // it was found in this very session
+    }
+    co_return drained;
 }
 
-/// A scan found a unit where one is served.
-ring::Task<void> Daemon::look_again(ManagedSession& session, ServedLun& served, const scsi::LunFacts& facts) {
-    const base::Result<scsi::LunFacts> now = facts;
-    if (is_the_same(served, now)) {
-        co_await update(session, served, facts);
-        co_return;
+/// A unit that is served was inspected: by a scan, or because of what was heard of it.
+ring::Task<void> Daemon::look_again(ManagedSession& session, ServedLun& served,
+                                    base::Result<scsi::LunFacts> now) {
+    now = comparable(served, std::move(now));
+    auto accepted = co_await accept(session, served, std::move(now));
+    if (accepted || is_cut_off(accepted.error())) {
+        co_return; // without a session the next login compares
     }
-    log::error("session {}: {}", session.sid, another_unit(served, now).detail);
+    if (!served.barred) {
+        log::error("session {}: {}", session.sid, accepted.error().detail);
+    }
     co_await bar(session, served);
+}
+
+/// The device stays, and what is sent to it fails until the unit is back. One that is not listed and answers
+/// as ever is left alone: lists are wrong while a target changes.
+ring::Task<void> Daemon::bar_unlisted(ManagedSession& session, const UnitList& units) {
+    const std::vector<std::shared_ptr<ServedLun>> all = session.luns;
+    for (const auto& served : all) {
+        const base::Lun lun = served->facts.lun;
+        if (!units.told || served->barred || std::ranges::find(units.luns, lun) != units.luns.end()) {
+            continue;
+        }
+        Scanner scanner = scanner_of(session);
+        auto inspected = co_await scanner.inspect(lun);
+        auto now = comparable(*served, std::move(inspected));
+        if (is_the_same(*served, now)) {
+            if (use_look(*served, scanner.began_at())) {
+                co_await update(session, *served, *now); // the look may have met a doubt
+            }
+            continue;
+        }
+        if (!now && now.error().code == base::Errc::again) {
+            look_later(session, lun, true);
+        }
+        if (!now && now.error().code != base::Errc::login) {
+            continue;
+        }
+        log::error("session {} LUN {}: the target does not show it any more; its device stays, I/O fails",
+                   session.sid, scsi::describe_lun(lun));
+        co_await bar(session, *served);
+    }
 }
 
 /// The same unit; its size or what it can do may have changed.
@@ -140,23 +212,31 @@ ring::Task<void> Daemon::update(ManagedSession& session, ServedLun& served, cons
         log::info("session {} LUN {}: {} blocks, were {}", session.sid, scsi::describe_lun(facts.lun),
                   facts.blocks.value(), served.facts.blocks.value());
     }
-    if (std::exchange(served.barred, false)) {
-        log::info("session {} LUN {}: it is back", session.sid, scsi::describe_lun(facts.lun));
+    if (served.facts.access.state != facts.access.state) {
+        log::info("session {} LUN {}: access through this port is now {}", session.sid,
+                  scsi::describe_lun(facts.lun), scsi::text(facts.access.state));
     }
-    const bool is_news = served.facts != facts;
+    scsi::LunFacts known = served.facts;
+    known.access = facts.access; // is not stored
+    const bool is_news = known != facts;
     const bool needs_flush = !served.shown_cache && facts.write_cache && !served.facts.write_cache;
     served.facts = facts;
+    const base::TimePoint looked_at = served.looked_at; // another look may come meanwhile
     auto work = [&] {
         if (served.lun == nullptr) {
             return; // what it is made from is newer
         }
-        served.lun->update(facts);
+        served.lun->update(facts, looked_at);
         if (has_new_size) {
             served.queue->resize(attributes);
         }
     };
     ring::Call call(*loop_, session.shard.loop(), work);
     co_await call;
+    // Not before: that its Lun has given it up may have been on its way.
+    if (std::exchange(served.barred, false)) {
+        log::info("session {} LUN {}: it is back", session.sid, scsi::describe_lun(facts.lun));
+    }
     if (needs_flush) {
         co_await flush_new_cache(session, facts.lun);
     }
@@ -169,7 +249,7 @@ ring::Task<void> Daemon::update(ManagedSession& session, ServedLun& served, cons
 /// The unit has begun to use a cache. The users of its device do not know: from the update on each write
 /// waits for the medium, and what was written a moment before does so here.
 ring::Task<void> Daemon::flush_new_cache(ManagedSession& session, base::Lun lun) {
-    Scanner scanner(*loop_, session.shard.loop(), *session.nexus);
+    Scanner scanner = scanner_of(session);
     auto flushed = co_await scanner.synchronize_cache(lun);
     if (!flushed) {
         log::error("session {} LUN {}: its new write cache cannot be flushed: {}", session.sid,
@@ -186,60 +266,39 @@ ring::Task<void> Daemon::bar(ManagedSession& session, ServedLun& served) {
     };
     ring::Call call(*loop_, session.shard.loop(), work);
     co_await call;
-    if (!std::exchange(session.watching_barred, true)) {
-        recoveries_.spawn(watch_barred(session));
+    served.barred = true; // an update that was under way has taken it back
+    watch(session);
+}
+
+void Daemon::watch(ManagedSession& session) {
+    if (wants_watch(session) && !std::exchange(session.watching, true)) {
+        recoveries_.spawn(watch_units(session));
     }
 }
 
-/// A unit may answer later than the rest of its target. Those that wait for it (multipath) expect it to come
-/// back by itself.
-ring::Task<void> Daemon::watch_barred(ManagedSession& session) {
+/// A unit may answer later than the rest of its target, or its port may not serve it yet, and no command of
+/// ours would hear of the change. Those that wait for it (multipath) expect it to come by itself.
+ring::Task<void> Daemon::watch_units(ManagedSession& session) {
     ManagedSession::Use use(session);
-    for (int step = 1; session.state != State::ending; ++step) {
-        ring::Sleep pause(*loop_, loop_->now() + barred_step);
-        co_await pause;
-        if (std::ranges::none_of(session.luns, is_barred) &&
-            std::ranges::none_of(session.attaching, is_barred)) {
-            break;
-        }
-        if (step % barred_steps != 0 || session.state != State::running) {
+    const base::Duration step = std::min(watch_step, config_.absent_pause);
+    base::TimePoint barred_at = loop_->now() + barred_pause;
+    base::TimePoint absent_at = loop_->now() + config_.absent_pause;
+    while (session.state != State::ending && wants_watch(session)) {
+        co_await session.pause(*loop_, loop_->now() + step);
+        if (session.state != State::running) {
             continue;
         }
-        Scanner scanner(*loop_, session.shard.loop(), *session.nexus);
-        for (std::size_t i = 0; i < session.luns.size() && session.state == State::running; ++i) {
-            const std::shared_ptr<ServedLun> served = session.luns[i];
-            if (!served->barred) {
-                continue;
-            }
-            const unsigned opening = session.openings;
-            auto now = co_await scanner.inspect(served->facts.lun);
-            if (session.openings == opening && is_the_same(*served, now)) {
-                co_await update(session, *served, *now);
-            }
+        if (loop_->now() >= barred_at) {
+            barred_at = loop_->now() + barred_pause;
+            note_barred(session, loop_->now());
         }
-        co_await resize_devices(session);
+        if (loop_->now() >= absent_at) {
+            absent_at = loop_->now() + config_.absent_pause;
+            note_absent(session, loop_->now());
+        }
+        begin_reacting(session);
     }
-    session.watching_barred = false;
-}
-
-/// Tells the kernel of sizes that have changed. Only while the path is up: it may wait for I/O in progress.
-ring::Task<void> Daemon::resize_devices(ManagedSession& session) {
-    for (std::size_t i = 0; i < session.luns.size() && session.state == State::running; ++i) {
-        const std::shared_ptr<ServedLun> served = session.luns[i];
-        if (!served->resize_later) {
-            continue;
-        }
-        block::Attributes attributes = *std::exchange(served->resize_later, std::nullopt);
-        auto resized = co_await served->device->resize(attributes);
-        if (resized) {
-            continue;
-        }
-        log::error("session {} LUN {}: {}", session.sid, scsi::describe_lun(served->facts.lun),
-                   resized.error().message());
-        if (resized.error().code != base::Errc::not_supported && !served->resize_later) {
-            served->resize_later = attributes; // the next scan or login tries again
-        }
-    }
+    session.watching = false;
 }
 
 } // namespace iscsi::control

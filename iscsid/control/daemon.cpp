@@ -3,16 +3,31 @@
 #include "base/limits.hpp"
 #include "control/log.hpp"
 
+#include <algorithm>
 #include <unistd.h>
 #include <utility>
 #include <variant>
 
 namespace iscsi::control {
+namespace {
+
+/// Of each shard's data. All of it is locked when it was in use once: on a machine with little memory that
+/// must not be most of what there is.
+std::size_t pool_bytes(unsigned shards) {
+    const auto memory = static_cast<std::size_t>(::sysconf(_SC_PHYS_PAGES)) *
+                        static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    const std::size_t share = memory / base::limits::pools_share / shards;
+    return std::clamp(share & ~(base::limits::block_request_bytes_max - std::size_t{1}),
+                      std::size_t{base::limits::block_request_bytes_max}, base::limits::shard_pool_bytes);
+}
+
+} // namespace
 
 Daemon::Daemon(DaemonConfig config) : config_(std::move(config)), state_(config_.paths.sessions_dir()) {}
 
 base::Result<std::unique_ptr<Daemon>> Daemon::create(DaemonConfig config) {
     std::unique_ptr<Daemon> daemon(new Daemon(std::move(config)));
+    daemon->dice_.seed(std::random_device()());
     // Wide, for the control commands of ublk devices.
     constexpr unsigned entries = 256;
     auto loop = ring::Loop::create(entries, ring::Ring::SqeSize::wide);
@@ -28,17 +43,27 @@ base::Result<std::unique_ptr<Daemon>> Daemon::create(DaemonConfig config) {
     for (unsigned i = 0; i < daemon->config_.shards; ++i) {
         shard::ShardConfig shard_config;
         shard_config.index = i;
-        shard_config.pool_bytes = base::limits::shard_pool_bytes;
+        shard_config.pool_bytes = pool_bytes(daemon->config_.shards);
         auto shard = shard::Shard::start(shard_config);
         if (!shard) {
             return base::fail(std::move(shard.error()));
         }
         daemon->shards_.push_back(std::move(*shard));
     }
+    daemon->watch_network();
     return daemon;
 }
 
 Daemon::~Daemon() = default;
+
+void Daemon::watch_network() {
+    network_ = std::make_unique<NetworkWatch>(*loop_, [this] { on_network_change(); });
+    if (auto opened = network_->open(); !opened) {
+        log::warning("changes of the network will not be noticed: {}", opened.error().detail);
+        return;
+    }
+    recoveries_.spawn(network_->run());
+}
 
 ring::Task<ipc::Reply> Daemon::handle(ipc::Request request) {
     if (stopping_) {
@@ -117,6 +142,7 @@ ring::Task<void> Daemon::end_sessions() {
             co_await abandon_session(*session);
         }
     }
+    network_->end();
     if (!leaves_devices_) {
         co_await recoveries_.join();
     }

@@ -1,12 +1,16 @@
 // The daemon: owns control's loop, the shards and the sessions, and answers requests. Its procedures are
-// coroutines on control's thread, one file each: discover.cpp, log_in.cpp, attach.cpp, compare.cpp,
-// log_out.cpp, safe_logout.cpp, recover.cpp, restore.cpp.
+// coroutines on control's thread, one file each: discover.cpp, log_in.cpp, attach.cpp, absent.cpp,
+// compare.cpp, scan_news.cpp, resize.cpp, log_out.cpp, safe_logout.cpp, recover.cpp, fence.cpp,
+// lost_caches.cpp, restore.cpp.
 #pragma once
 
+#include "base/limits.hpp"
 #include "base/result.hpp"
 #include "block/backends.hpp"
 #include "block/device_use.hpp"
+#include "control/network_watch.hpp"
 #include "control/registry.hpp"
+#include "control/scan.hpp"
 #include "control/state_dir.hpp"
 #include "ipc/requests.hpp"
 #include "records/store.hpp"
@@ -14,13 +18,14 @@
 #include "shard/shard.hpp"
 
 #include <functional>
+#include <map>
 #include <memory>
+#include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace iscsi::control {
-
-class Scanner;
 
 struct DaemonConfig {
     records::Paths paths;
@@ -28,6 +33,10 @@ struct DaemonConfig {
     records::InitiatorName initiator; ///< empty when there is none: logins then fail, the daemon runs
     std::string block = "auto";       ///< iscsid.block
     bool safe_logout = true;          ///< iscsid.safe_logout
+    /// That long the users of a unit wait for a look at it.
+    base::Duration doubt_max = base::limits::scsi_doubt_max;
+    /// Between two looks at a unit that could not be shown yet.
+    base::Duration absent_pause = std::chrono::seconds(30);
     /// See block::Backends::Config; may be empty.
     std::function<void(const std::string& module)> load_module;
 };
@@ -52,6 +61,11 @@ public:
     ring::Event& stop_requested() { return stop_requested_; }
 
     void on_session_dropped(ManagedSession& session, const base::Error& error) override;
+    void on_lun_news(ManagedSession& session, base::Lun lun, const scsi::Disposition& news) override;
+    /// There may be a way to targets that were not reached: sessions that wait for their next try make it
+    /// now.
+    void on_network_change();
+    void on_news_missed(ManagedSession& session) override;
 
     /// Ends all sessions without logging out, as open-iscsi's SIGTERM does; the next daemon brings them back.
     /// Logins in progress are interrupted; their requests end by themselves. New requests are refused.
@@ -72,9 +86,12 @@ private:
     ring::Task<ipc::Reply> rescan(ipc::Rescan request);
     ring::Task<ipc::Reply> list_sessions();
     ipc::Reply info() const;
+    void watch_network();
 
     // log_in.cpp
-    base::Result<void> check_login(const ipc::Login& request);
+    base::Result<void> check_login(const ipc::Login& request, const records::Record& node_with_secrets);
+    ring::Task<base::Result<records::Record>> read_secrets(const records::Record& record);
+    void use_secrets(ManagedSession& session, records::Record node_with_secrets);
     ManagedSession& make_session(const ipc::Login& request);
     base::Isid choose_isid(const records::NodeId& id) const;
     shard::Shard& least_loaded_shard();
@@ -82,6 +99,10 @@ private:
     ring::Task<base::Result<void>> first_login(ManagedSession& session);
     /// One try over all addresses of the record's portal, redirects followed.
     ring::Task<base::Result<void>> open_session(ManagedSession& session);
+    ring::Task<base::Result<void>> open_portal(ManagedSession& session);
+    ring::Task<base::Result<void>> open_along(ManagedSession& session, LoginRoute& route);
+    ring::Task<tl::expected<void, shard::OpenFailure>> open_place(ManagedSession& session,
+                                                                  const LoginRoute& route);
     ring::Task<tl::expected<shard::OpenReply, shard::OpenFailure>> open_at(ManagedSession& session,
                                                                            shard::OpenRequest request);
 
@@ -102,8 +123,6 @@ private:
     ring::Task<void> detach(ManagedSession& session, ServedLun& served);
     ring::Task<void> detach_all(ManagedSession& session);
     ring::Task<void> take_off_shard(ManagedSession& session, ServedLun& served);
-    ring::Task<void> resume(ManagedSession& session);
-    ring::Task<void> fail_path(ManagedSession& session);
 
     // compare.cpp
     /// Of all units, before the path of a new login is opened to their users. Errors: transport; or a unit is
@@ -111,20 +130,45 @@ private:
     ring::Task<base::Result<void>> check_identity(ManagedSession& session);
     ring::Task<base::Result<void>> check_unit(ManagedSession& session, ServedLun& served,
                                               base::Result<scsi::LunFacts> now);
+    /// What a look has found, `now`, is taken over when it is the same unit. Errors: it is another one; those
+    /// of drain().
+    ring::Task<base::Result<void>> accept(ManagedSession& session, ServedLun& served,
+                                          base::Result<scsi::LunFacts> now);
     /// Of one that is about to be served, when the session was opened anew since it was found. Errors: it is
     /// another one, or does not answer.
     ring::Task<base::Result<void>> compare_again(ManagedSession& session, ServedLun& served);
-    ring::Task<void> look_again(ManagedSession& session, ServedLun& served, const scsi::LunFacts& facts);
+    ring::Task<void> look_again(ManagedSession& session, ServedLun& served, base::Result<scsi::LunFacts> now);
+    /// Units that are served and that the target does not list any more.
+    ring::Task<void> bar_unlisted(ManagedSession& session, const UnitList& units);
     ring::Task<void> update(ManagedSession& session, ServedLun& served, const scsi::LunFacts& facts);
     ring::Task<void> flush_new_cache(ManagedSession& session, base::Lun lun);
     ring::Task<void> bar(ManagedSession& session, ServedLun& served);
-    ring::Task<void> watch_barred(ManagedSession& session);
-    ring::Task<void> resize_devices(ManagedSession& session);
+    /// Sees to it that what is barred or could not be shown is looked at again.
+    void watch(ManagedSession& session);
+    ring::Task<void> watch_units(ManagedSession& session);
+
+    // scan_news.cpp
+    void on_given_up(ManagedSession& session, ServedLun& served);
+    void begin_reacting(ManagedSession& session);
+    void look_later(ManagedSession& session, base::Lun lun, bool in_doubt);
+    ring::Task<void> react(ManagedSession& session);
+    ring::Task<void> scan_again(ManagedSession& session);
+    ring::Task<void> look_at(ManagedSession& session, ScanAgenda::Unit unit);
+    ring::Task<void> look_at_unit(ManagedSession& session, ScanAgenda::Unit unit);
+    ring::Task<void> look_at_absent(ManagedSession& session, base::Lun lun);
+    /// That passes on what it hears, and stops when the session ends.
+    Scanner scanner_of(ManagedSession& session);
+
+    // resize.cpp
+    void start_resizing(ManagedSession& session);
 
     // log_out.cpp
     ring::Task<base::Result<void>> end_safely(ManagedSession& session);
     ring::Task<void> retire(ManagedSession& session);
     ring::Task<void> seal(ManagedSession& session);
+    ring::Task<void> detach_in_time(ManagedSession& session);
+    ring::Task<void> abandon_unless(ManagedSession& session, ring::Event& detached);
+    ring::Task<void> abandon(ManagedSession& session);
     ring::Task<void> flush_caches(ManagedSession& session);
     ring::Task<void> destroy_session(ManagedSession& session);
     ring::Task<void> abandon_session(ManagedSession& session);
@@ -149,12 +193,41 @@ private:
     ring::Task<void> adopt_orphans(ManagedSession& session);
     ring::Task<base::Result<void>> find_device(ManagedSession& session, ServedLun& served);
 
+    // fence.cpp
+    ring::Task<void> assume_stranded(ManagedSession& session);
+    ring::Task<void> look_for_stranded(ManagedSession& session);
+    ring::Task<tl::expected<shard::OpenReply, shard::OpenFailure>>
+    open_beside_rival(ManagedSession& session, const shard::OpenRequest& request);
+    void leave_behind(const ManagedSession& session, base::Deadline stranded_at);
+    std::optional<Stranded> take_left_behind(const ManagedSession& session);
+    void on_successor(ManagedSession& session, const shard::OpenReply& opened,
+                      std::optional<base::Duration> ended_after);
+    /// After a new login, before anything is sent again: what the lost connection left at the target is not
+    /// executed any more. Errors: cancelled; disconnected, lost again meanwhile.
+    ring::Task<base::Result<void>> fence(ManagedSession& session);
+    /// Before anything is sent again to a unit, whose facts are these now: the unit has done with what was
+    /// fenced off. Errors: those of Scanner::drain.
+    ring::Task<base::Result<void>> drain(ManagedSession& session, ServedLun& served,
+                                         const scsi::LunFacts& now);
+
+    // lost_caches.cpp
+    /// Of all units, before the path of a new login is opened to their users: a unit whose cache was lost
+    /// with writes in it fails the next flush. True: another login has to tell first.
+    ring::Task<bool> judge_caches(ManagedSession& session);
+    ring::Task<void> lose_cache(ManagedSession& session, ServedLun& served);
+    ring::Task<void> tell_of_losses(ManagedSession& session, std::shared_ptr<ServedLun> served);
+
     // recover.cpp
     void start_recovery(ManagedSession& session);
+    base::Duration pause_of_flapping(ManagedSession& session);
+    ring::Task<void> pause_before_try(ManagedSession& session, base::Duration pause, base::Duration least);
     ring::Task<void> recover(ManagedSession& session);
     ring::Task<void> find_again(ManagedSession& session);
     ring::Task<void> fail_login(ManagedSession& session);
     ring::Task<base::Result<void>> try_again(ManagedSession& session);
+    ring::Task<base::Result<void>> come_back(ManagedSession& session);
+    ring::Task<void> resume(ManagedSession& session);
+    ring::Task<void> fail_path(ManagedSession& session);
     ring::Task<void> fail_after_timeout(ManagedSession& session, ring::Event& recovered);
 
     DaemonConfig config_;
@@ -164,6 +237,10 @@ private:
     std::vector<std::unique_ptr<shard::Shard>> shards_;
     Registry registry_;
     ring::TaskGroup recoveries_;
+    std::unique_ptr<NetworkWatch> network_;
+    std::mt19937 dice_; ///< for pauses
+    /// Of sessions that have ended, by target and ISID.
+    std::map<std::pair<std::string, std::uint64_t>, Stranded> left_behind_;
     ring::Event stop_requested_;
     bool backend_is_chosen_ = false;
     bool stopping_ = false;

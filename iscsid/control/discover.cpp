@@ -3,6 +3,7 @@
 #include "base/text.hpp"
 #include "control/daemon.hpp"
 #include "control/log.hpp"
+#include "control/log_in.hpp"
 #include "control/resolve.hpp"
 #include "control/settings.hpp"
 #include "login/login.hpp"
@@ -24,7 +25,6 @@ using records::Key;
 using records::Record;
 
 constexpr base::Duration retry_pause = std::chrono::seconds(1);
-constexpr std::size_t redirects_of_discovery = 5;
 
 /// What one discovery needs; lives in the asking procedure's frame.
 struct Asking {
@@ -32,9 +32,11 @@ struct Asking {
     const Record& discovery;
     const Record& iface;
     const records::InitiatorName& initiator;
-    login::PortalAddress portal; ///< changed by a redirect
+    Place start; ///< of each try
+    Place place; ///< where the latest try was led to
     std::optional<login::Redirect> redirect;
-    std::string report; ///< one line for each try that failed
+    bool md5_alone_may_do = false; ///< see login::Login; of the latest try
+    std::string report;            ///< one line for each try that failed
 };
 
 void report_line(Asking& asking, const std::string& line) {
@@ -44,12 +46,6 @@ void report_line(Asking& asking, const std::string& line) {
 
 base::Duration login_timeout(const Record& discovery) {
     return std::chrono::seconds(std::max<std::int64_t>(1, discovery.number(Key::discovery_login_timeout)));
-}
-
-bool worth_a_retry(const base::Error& error) {
-    using base::Errc;
-    return error.code == Errc::transport_timeout || error.code == Errc::transport ||
-           error.code == Errc::disconnected || error.code == Errc::pdu_timeout || error.code == Errc::login;
 }
 
 /// Login and SendTargets on a connected link.
@@ -62,6 +58,7 @@ ring::Task<base::Result<std::string>> talk(Asking& asking, shard::Link& link, lo
     auto logged_in = co_await link.drive(**login);
     if (!logged_in) {
         asking.redirect = (*login)->redirect();
+        asking.md5_alone_may_do = (*login)->md5_alone_may_do();
         co_return base::fail(std::move(logged_in.error()));
     }
     login::TextExchangeConfig exchange_config;
@@ -79,11 +76,9 @@ ring::Task<base::Result<std::string>> talk(Asking& asking, shard::Link& link, lo
     co_return base::Result<std::string>(std::move(text));
 }
 
-ring::Task<base::Result<std::string>> try_endpoint(Asking& asking, shard::Endpoint endpoint) {
-    auto config = discovery_login(asking.discovery, asking.iface, asking.initiator);
-    if (!config) {
-        co_return base::fail(std::move(config.error()));
-    }
+ring::Task<base::Result<std::string>> try_login(Asking& asking, shard::Endpoint endpoint,
+                                                login::LoginConfig config) {
+    asking.md5_alone_may_do = false;
     auto options = tcp_options(asking.iface);
     if (!options) {
         co_return base::fail(std::move(options.error()));
@@ -96,7 +91,7 @@ ring::Task<base::Result<std::string>> try_endpoint(Asking& asking, shard::Endpoi
                     fmt::format("cannot make connection to {}: {}", endpoint.text, connected.error().detail));
         co_return base::fail(std::move(connected.error()));
     }
-    auto text = co_await talk(asking, link, std::move(*config));
+    auto text = co_await talk(asking, link, std::move(config));
     co_await link.end(ring::Stream::Ending::abort);
     if (!text && text.error().code != base::Errc::redirected) {
         report_line(asking,
@@ -105,36 +100,58 @@ ring::Task<base::Result<std::string>> try_endpoint(Asking& asking, shard::Endpoi
     co_return text;
 }
 
-ring::Task<base::Result<std::string>> try_portal(Asking& asking) {
-    base::Error last;
-    for (std::size_t hop = 0; hop <= redirects_of_discovery; ++hop) {
-        auto endpoints = co_await resolve(asking.loop, asking.portal.host, asking.portal.port);
-        if (!endpoints) {
-            report_line(asking, fmt::format("Cannot resolve host {}. getaddrinfo error: [{}]",
-                                            asking.portal.host, endpoints.error().detail));
-            report_line(asking, fmt::format("cannot resolve host name {}", asking.portal.host));
-            // A name that does not exist is not asked for again.
-            co_return base::fail(base::Errc::host_not_found);
-        }
-        asking.redirect.reset();
-        for (const shard::Endpoint& endpoint : *endpoints) {
-            auto text = co_await try_endpoint(asking, endpoint);
-            if (text) {
-                co_return text;
-            }
-            last = std::move(text.error());
-            if (last.code != base::Errc::transport && last.code != base::Errc::transport_timeout) {
-                break;
-            }
-        }
-        if (last.code != base::Errc::redirected || !asking.redirect) {
-            co_return base::fail(std::move(last));
-        }
-        asking.portal.host = asking.redirect->host;
-        asking.portal.port = asking.redirect->port;
+ring::Task<base::Result<std::string>> try_endpoint(Asking& asking, shard::Endpoint endpoint) {
+    auto config = discovery_login(asking.discovery, asking.iface, asking.initiator);
+    if (!config) {
+        co_return base::fail(std::move(config.error()));
     }
-    report_line(asking, "redirected too often");
-    co_return base::fail(base::Errc::login);
+    auto text = co_await try_login(asking, endpoint, *config);
+    if (!text && asking.md5_alone_may_do) {
+        report_line(asking, "trying MD5 alone of the CHAP algorithms");
+        offer_md5_alone(*config);
+        text = co_await try_login(asking, endpoint, *config);
+    }
+    co_return text;
+}
+
+/// One try at the place where `asking` is.
+ring::Task<base::Result<std::string>> try_place(Asking& asking) {
+    auto endpoints = co_await resolve(asking.loop, asking.place.host, asking.place.port);
+    if (!endpoints) {
+        report_line(asking, fmt::format("Cannot resolve host {}. getaddrinfo error: [{}]", asking.place.host,
+                                        endpoints.error().detail));
+        report_line(asking, fmt::format("cannot resolve host name {}", asking.place.host));
+        // A name that does not exist is not asked for again.
+        co_return base::fail(base::Errc::host_not_found);
+    }
+    base::Error last;
+    for (const shard::Endpoint& endpoint : *endpoints) {
+        auto text = co_await try_endpoint(asking, endpoint);
+        if (text) {
+            co_return text;
+        }
+        last = std::move(text.error());
+        if (last.code != base::Errc::transport && last.code != base::Errc::transport_timeout) {
+            break;
+        }
+    }
+    co_return base::fail(std::move(last));
+}
+
+ring::Task<base::Result<std::string>> try_portal(Asking& asking) {
+    LoginRoute route(asking.start);
+    for (;;) {
+        asking.place = route.place();
+        asking.redirect.reset();
+        auto text = co_await try_place(asking);
+        if (text || text.error().code != base::Errc::redirected || !asking.redirect) {
+            co_return text;
+        }
+        if (auto followed = route.follow(*asking.redirect); !followed) {
+            report_line(asking, followed.error().message());
+            co_return base::fail(std::move(followed.error()));
+        }
+    }
 }
 
 /// As open-iscsi: reopen_max further tries, and then exit code 11 whatever kept the portal from answering.
@@ -194,16 +211,22 @@ ring::Task<ipc::Reply> Daemon::discover(ipc::Discover request) {
         }
         request.ifaces.push_back(std::move(*unbound));
     }
+    auto discovery = co_await read_secrets(request.discovery);
+    if (!discovery) {
+        ipc::ErrorReply refused{std::move(discovery.error())};
+        co_return ipc::Reply(std::move(refused));
+    }
     for (const Record& iface : request.ifaces) {
-        login::PortalAddress asked{portal.address, portal.port, -1};
-        Asking asking{*loop_, request.discovery, iface, config_.initiator, asked, {}, {}};
+        Place asked{portal.address, portal.port};
+        Asking asking{*loop_, *discovery, iface, config_.initiator, asked, asked, {}, false, {}};
         auto text = co_await send_targets(asking, stopping_);
         if (!text) {
             log::warning("discovery at {}: {}", portal.address, text.error().message());
             ipc::ErrorReply failed{std::move(text.error())};
             co_return ipc::Reply(std::move(failed));
         }
-        auto targets = login::parse_targets(*text, asking.portal);
+        login::PortalAddress answered{asking.place.host, asking.place.port, -1};
+        auto targets = login::parse_targets(*text, answered);
         if (!targets) {
             ipc::ErrorReply failed{std::move(targets.error())};
             co_return ipc::Reply(std::move(failed));

@@ -1,8 +1,10 @@
 #include "control/ipc_server.hpp"
 
 #include "base/limits.hpp"
+#include "base/wiped.hpp"
 #include "control/log.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -40,12 +42,15 @@ bool somebody_listens(const sockaddr_un& address) {
     return listens;
 }
 
-/// Root, or whoever runs this daemon.
-bool may_ask(int fd) {
+/// How long a guest may take for its request.
+constexpr base::Duration guest_time = std::chrono::seconds(10);
+
+/// Neither root nor whoever runs this daemon.
+bool is_guest(int fd) {
     ucred peer{};
     socklen_t bytes = sizeof peer;
-    return ::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) == 0 &&
-           (peer.uid == 0 || peer.uid == ::geteuid());
+    return ::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) != 0 ||
+           (peer.uid != 0 && peer.uid != ::geteuid());
 }
 
 tl::unexpected<base::Error> call_failed(const std::string& what) {
@@ -53,6 +58,14 @@ tl::unexpected<base::Error> call_failed(const std::string& what) {
 }
 
 } // namespace
+
+void take_secrets_out(ipc::Reply& reply) {
+    if (auto* list = std::get_if<ipc::SessionsReply>(&reply)) {
+        for (ipc::SessionSnapshot& session : list->sessions) {
+            session.chap = {};
+        }
+    }
+}
 
 base::Result<std::unique_ptr<IpcServer>> IpcServer::listen(Daemon& daemon) {
     std::string path = daemon.paths().ipc_socket();
@@ -73,7 +86,8 @@ base::Result<std::unique_ptr<IpcServer>> IpcServer::listen(Daemon& daemon) {
     int bound = ::bind(fd, reinterpret_cast<const sockaddr*>(&*address), sizeof *address);
     ::umask(before);
     constexpr int backlog = 128;
-    if (bound != 0 || ::listen(fd, backlog) != 0) {
+    // Not by the umask, which other threads would create files with.
+    if (bound != 0 || ::chmod(path.c_str(), 0666) != 0 || ::listen(fd, backlog) != 0) {
         return call_failed(path);
     }
     return server;
@@ -117,16 +131,22 @@ ring::Task<void> IpcServer::accept_clients() {
             }
             continue;
         }
-        if (stopping_ || clients_.size() >= base::limits::ipc_clients_max) {
+        bool guest = is_guest(fd);
+        if (stopping_ || !has_room(guest)) {
             ::close(fd);
             continue;
         }
-        tasks_.spawn(serve(fd));
+        tasks_.spawn(serve(fd, guest));
     }
 }
 
-ring::Task<void> IpcServer::serve(int fd) {
-    Client client(fd);
+bool IpcServer::has_room(bool guest) const {
+    auto present = std::ranges::count(clients_, guest, &Client::guest);
+    return std::cmp_less(present, guest ? base::limits::ipc_guests_max : base::limits::ipc_clients_max);
+}
+
+ring::Task<void> IpcServer::serve(int fd, bool guest) {
+    Client client(fd, guest);
     clients_.push_back(&client);
     co_await read_requests(client);
     co_await client.requests.join();
@@ -136,26 +156,22 @@ ring::Task<void> IpcServer::serve(int fd) {
 }
 
 ring::Task<void> IpcServer::read_requests(Client& client) {
-    bool allowed = may_ask(client.fd);
     std::array<char, 16384> buffer;
+    const base::TimePoint guests_end = daemon_.loop().now() + guest_time;
     while (!stopping_ && !client.broken) {
         ring::OpWait reading(daemon_.loop());
         io_uring_prep_recv(reading.sqe(), client.fd, buffer.data(), buffer.size(), 0);
+        if (client.guest) {
+            reading.expire_at(guests_end);
+        }
         client.reading = &reading;
         int received = co_await reading;
         client.reading = nullptr;
         if (received <= 0) {
             co_return;
         }
-        if (!allowed) {
-            ipc::ErrorReply denied;
-            denied.error.code = base::Errc::access_denied;
-            std::string_view line(buffer.data(), static_cast<std::size_t>(received));
-            send(client,
-                 ipc::encode(ipc::id_of(line.substr(0, line.find('\n'))), ipc::Reply(std::move(denied))));
-            co_return;
-        }
         client.lines.append({buffer.data(), static_cast<std::size_t>(received)});
+        base::wipe(std::as_writable_bytes(std::span(buffer).first(static_cast<std::size_t>(received))));
         if (!take_lines(client)) {
             co_return;
         }
@@ -166,24 +182,43 @@ bool IpcServer::take_lines(Client& client) {
     for (;;) {
         auto line = client.lines.next();
         if (!line) {
-            log::warning("a client's request is too long");
+            if (!client.guest) { // who could fill the log
+                log::warning("a client's request is too long");
+            }
             return false;
         }
         if (!*line) {
             return true;
         }
-        auto decoded = ipc::decode_request(**line);
-        if (!decoded) {
-            ipc::ErrorReply refused{std::move(decoded.error())};
-            send(client, ipc::encode(ipc::id_of(**line), ipc::Reply(std::move(refused))));
-            continue;
+        take_line(client, **line);
+        if (client.guest) {
+            return false;
         }
-        client.requests.spawn(answer(client, decoded->id, std::move(decoded->request)));
     }
+}
+
+void IpcServer::take_line(Client& client, std::string_view line) {
+    auto decoded = ipc::decode_request(line);
+    if (!decoded) {
+        ipc::ErrorReply refused{std::move(decoded.error())};
+        send(client, ipc::encode(ipc::id_of(line), ipc::Reply(std::move(refused))));
+        return;
+    }
+    if (client.guest && !std::holds_alternative<ipc::Sessions>(decoded->request)) {
+        ipc::ErrorReply denied;
+        denied.error.code = base::Errc::access_denied;
+        // Without the request's id: it is the answer to all that came with it, too.
+        send(client, ipc::encode(0, ipc::Reply(std::move(denied))));
+        return;
+    }
+    client.requests.spawn(answer(client, decoded->id, std::move(decoded->request)));
 }
 
 ring::Task<void> IpcServer::answer(Client& client, std::uint64_t id, ipc::Request request) {
     ipc::Reply reply = co_await daemon_.handle(std::move(request));
+    if (client.guest) {
+        take_secrets_out(reply);
+    }
     send(client, ipc::encode(id, reply));
 }
 

@@ -1,7 +1,10 @@
-// The request socket: clients that may ask (root, or the daemon's own user), one JSON line a request, each
-// answered when it is done. Control's thread.
+// The request socket: one JSON line a request, each answered when it is done. Root and the daemon's own user
+// may ask for everything. Everybody else is a guest: one request a connection, for the list of sessions,
+// which they get without CHAP names and secrets; few guests at a time, each for a short time, and never in
+// the place of a client that may do more. Control's thread.
 #pragma once
 
+#include "base/limits.hpp"
 #include "base/result.hpp"
 #include "control/daemon.hpp"
 #include "ipc/line_buffer.hpp"
@@ -13,9 +16,12 @@
 
 namespace iscsi::control {
 
+/// Leaves of a list of sessions what everybody may know: no CHAP names and secrets.
+void take_secrets_out(ipc::Reply& reply);
+
 class IpcServer {
 public:
-    /// Makes the socket, mode 0600, in a directory of mode 0700. Errors: Errc::busy when another daemon
+    /// Makes the socket, mode 0666: who asks is looked at, see above. Errors: Errc::busy when another daemon
     /// answers on it.
     static base::Result<std::unique_ptr<IpcServer>> listen(Daemon& daemon);
     ~IpcServer();
@@ -28,8 +34,11 @@ public:
 
 private:
     struct Client {
-        explicit Client(int descriptor) : fd(descriptor) {}
+        Client(int descriptor, bool is_guest)
+            : fd(descriptor), guest(is_guest),
+              lines(is_guest ? base::limits::ipc_guest_line_bytes_max : base::limits::ipc_line_bytes_max) {}
         int fd;
+        bool guest;
         ipc::LineBuffer lines;
         std::string unsent;
         bool writing = false;
@@ -41,9 +50,11 @@ private:
 
     IpcServer(Daemon& daemon, int fd, std::string path) : daemon_(daemon), fd_(fd), path_(std::move(path)) {}
     ring::Task<void> accept_clients();
-    ring::Task<void> serve(int fd);
+    bool has_room(bool guest) const;
+    ring::Task<void> serve(int fd, bool guest);
     ring::Task<void> read_requests(Client& client);
     bool take_lines(Client& client);
+    void take_line(Client& client, std::string_view line);
     ring::Task<void> answer(Client& client, std::uint64_t id, ipc::Request request);
     void send(Client& client, const std::string& line);
     void give_up(Client& client);

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 #include <poll.h>
+#include <string_view>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <syslog.h>
@@ -22,7 +23,7 @@ struct State {
     int syslog_socket = -1;
 };
 
-constexpr const char* syslog_path = "/dev/log";
+constexpr std::string_view syslog_path = "/dev/log";
 
 State& state() {
     static State the_state;
@@ -42,7 +43,7 @@ int connect_to_syslog() {
     const int fd = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
-    std::strcpy(address.sun_path, syslog_path);
+    syslog_path.copy(address.sun_path, sizeof address.sun_path - 1);
     if (fd >= 0 && ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
         ::close(fd);
         return -1;

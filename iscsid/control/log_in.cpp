@@ -1,11 +1,15 @@
 // Logging in with a record: the connection, the login and the retries it deserves, the units, the reply.
+#include "control/log_in.hpp"
+
 #include "base/limits.hpp"
 #include "base/names.hpp"
 #include "control/daemon.hpp"
 #include "control/log.hpp"
 #include "control/resolve.hpp"
+#include "control/secrets.hpp"
 #include "control/settings.hpp"
 #include "records/fields.hpp"
+#include "ring/aside.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -20,36 +24,54 @@ using records::Key;
 /// Between two tries of a first login (open-iscsi waits as long).
 constexpr base::Duration retry_pause = std::chrono::seconds(3);
 
-/// Trying again can help: the portal does not answer (yet), or the target says "later".
-bool worth_a_retry(const base::Error& error) {
-    using base::Errc;
-    return error.code == Errc::transport || error.code == Errc::transport_timeout ||
-           error.code == Errc::disconnected || error.code == Errc::pdu_timeout || error.code == Errc::login;
-}
-
-/// What iscsiadm is told when the tries have run out: 8 for the connection, 11 for a login without an answer.
-base::Error given_up(base::Error error) {
-    if (error.code == base::Errc::transport || error.code == base::Errc::disconnected) {
-        error.code = base::Errc::transport_timeout;
-    }
-    return error;
-}
-
 ipc::Reply refused(base::Error error) {
     return ipc::ErrorReply{std::move(error)};
+}
+
+/// At the other addresses of a portal there may never have been anybody.
+void note_away(ManagedSession& session, const shard::Endpoint& asked, const shard::OpenFailure& failure) {
+    const shard::Endpoint& last = session.endpoint;
+    const bool was_there = last.text.empty() || (last.text == asked.text && last.port == asked.port);
+    session.target_was_away |= failure.target_is_away && was_there;
+}
+
+/// The nexus keeps its name for life: another one would be another nexus, and the target would not end the
+/// tasks of the old one before they are sent again.
+void prepare(ManagedSession& session, shard::OpenRequest& request, const shard::Endpoint& endpoint) {
+    request.endpoint = endpoint;
+    if (session.initiator_name.empty()) {
+        session.initiator_name = request.login.initiator_name;
+    }
+    request.login.initiator_name = session.initiator_name;
+    if (session.md5_alone) {
+        offer_md5_alone(request.login);
+    }
+    if (session.state == ManagedSession::State::recovering) {
+        // The kernel repeats a SYN after 1 s, then after longer and longer; a new try does not.
+        request.connect_timeout =
+            std::min<base::Duration>(request.connect_timeout, base::limits::reconnect_timeout);
+    }
 }
 
 } // namespace
 
 ring::Task<ipc::Reply> Daemon::log_in(ipc::Login request) {
-    if (auto checked = check_login(request); !checked) {
+    auto node = co_await read_secrets(request.node);
+    if (!node) {
+        co_return refused(std::move(node.error()));
+    }
+    if (auto checked = check_login(request, *node); !checked) {
         co_return refused(std::move(checked.error()));
     }
     ManagedSession& session = make_session(request);
     log::info("session {}: logging in to {}", session.sid, session.title());
+    use_secrets(session, std::move(*node));
     save(session);
     co_await make_nexus(session);
     auto opened = co_await first_login(session);
+    if (opened) {
+        opened = co_await fence(session); // of a session before it with the same name
+    }
     ipc::LoginReply reply;
     if (opened) {
         // Before the units: showing a block device makes the kernel read from it.
@@ -79,18 +101,46 @@ ring::Task<ipc::Reply> Daemon::log_in(ipc::Login request) {
     co_return ipc::Reply(std::move(reply));
 }
 
-base::Result<void> Daemon::check_login(const ipc::Login& request) {
+ring::Task<base::Result<records::Record>> Daemon::read_secrets(const records::Record& record) {
+    if (!has_secret_references(record)) {
+        co_return record;
+    }
+    auto work = [&record] { return with_secrets(record); };
+    ring::Aside reading(*loop_, work);
+    co_return co_await reading;
+}
+
+/// What may be wrong with them is said when they are new.
+void Daemon::use_secrets(ManagedSession& session, records::Record node_with_secrets) {
+    if (session.node_with_secrets == node_with_secrets) {
+        return;
+    }
+    session.node_with_secrets = std::move(node_with_secrets);
+    for (const std::string& warning : chap_warnings(*session.node_with_secrets)) {
+        log::warning("session {}: {}", session.sid, warning);
+    }
+    for (std::uint32_t sid : registry_.sids()) {
+        const ManagedSession& other = *registry_.find(sid);
+        if (other.id.target != session.id.target && other.node_with_secrets &&
+            share_target_secret(*session.node_with_secrets, *other.node_with_secrets)) {
+            log::warning("session {}: {} proves itself with the same secret, and can pass for {}",
+                         session.sid, other.id.target, session.id.target);
+        }
+    }
+}
+
+base::Result<void> Daemon::check_login(const ipc::Login& request, const records::Record& node_with_secrets) {
     if (request.node.kind() != records::RecordKind::node) {
         return base::fail(base::Errc::invalid, "the record is not a node record");
     }
     records::NodeId id = records::node_id(request.node);
-    if (auto name = base::check_iscsi_name(id.target); !name) {
+    if (auto name = base::check_target_name(id.target); !name) {
         return name;
     }
     if (auto host = base::check_host(id.portal.address); !host) {
         return host;
     }
-    if (auto usable = open_request(request.node, config_.initiator, base::Isid()); !usable) {
+    if (auto usable = open_request(node_with_secrets, config_.initiator, base::Isid()); !usable) {
         return base::fail(std::move(usable.error()));
     }
     if (!backends_->chosen()) {
@@ -108,6 +158,7 @@ ManagedSession& Daemon::make_session(const ipc::Login& request) {
     auto session =
         std::make_unique<ManagedSession>(*this, registry_.next_sid(), request.node, least_loaded_shard());
     session->isid = choose_isid(session->id);
+    session->stranded = take_left_behind(*session);
     return registry_.add(std::move(session));
 }
 
@@ -144,9 +195,12 @@ ring::Task<base::Result<void>> Daemon::first_login(ManagedSession& session) {
         if (opened || !worth_a_retry(opened.error())) {
             co_return opened;
         }
+        if (session.state == ManagedSession::State::ending) {
+            co_return base::fail(as_told(std::move(opened.error())));
+        }
         log::warning("session {}: {}: {}", session.sid, session.title(), opened.error().message());
-        if (session.state == ManagedSession::State::ending || loop_->now() + retry_pause >= give_up_at) {
-            co_return base::fail(given_up(std::move(opened.error())));
+        if (loop_->now() + retry_pause >= give_up_at) {
+            co_return base::fail(as_told(std::move(opened.error())));
         }
         ring::EventOrDeadline pause(*loop_, session.interrupted, loop_->now() + retry_pause);
         co_await pause;
@@ -154,67 +208,137 @@ ring::Task<base::Result<void>> Daemon::first_login(ManagedSession& session) {
 }
 
 ring::Task<base::Result<void>> Daemon::open_session(ManagedSession& session) {
-    std::string host = session.id.portal.address;
-    std::uint16_t port = session.id.portal.port;
-    base::Error last;
-    for (std::size_t hop = 0; hop <= base::limits::redirects_max; ++hop) {
-        auto endpoints = co_await resolve(*loop_, host, port);
-        if (!endpoints) {
-            base::Error error{base::Errc::transport,
-                              fmt::format("cannot resolve {}: {}", host, endpoints.error().detail)};
-            co_return base::fail(std::move(error));
+    if (!session.node_with_secrets || session.secrets_refused) {
+        auto node = co_await read_secrets(session.node);
+        if (!node && !session.node_with_secrets) {
+            co_return base::fail(std::move(node.error()));
         }
-        bool moved = false;
-        for (const shard::Endpoint& endpoint : *endpoints) {
-            if (session.state == ManagedSession::State::ending) {
-                co_return base::fail(base::Errc::cancelled, "the session is being ended");
-            }
-            auto request = open_request(session.node, config_.initiator, session.isid);
-            if (!request) {
-                co_return base::fail(std::move(request.error()));
-            }
-            request->endpoint = endpoint;
-            // The nexus keeps its name for life: another one would be another nexus, and the target would not
-            // end the tasks of the old one before they are sent again.
-            if (session.initiator_name.empty()) {
-                session.initiator_name = request->login.initiator_name;
-            }
-            request->login.initiator_name = session.initiator_name;
-            auto opened = co_await open_at(session, std::move(*request));
-            if (opened) {
-                session.endpoint = endpoint;
-                session.opened = std::move(*opened);
-                ++session.openings;
-                co_return base::Result<void>();
-            }
-            last = std::move(opened.error().error);
-            const auto& redirect = opened.error().redirect;
-            if (last.code == base::Errc::redirected && redirect) {
-                log::info("session {}: redirected to {} port {}", session.sid, redirect->host,
-                          redirect->port);
-                host = redirect->host;
-                port = redirect->port;
-                moved = true;
-                break;
-            }
-            if (last.code != base::Errc::transport && last.code != base::Errc::transport_timeout) {
-                co_return base::fail(std::move(last));
-            }
-        }
-        if (!moved) {
-            co_return base::fail(std::move(last));
+        if (node) {
+            use_secrets(session, std::move(*node));
+        } else {
+            log::warning("session {}: {}; what was read before is used", session.sid, node.error().message());
         }
     }
-    co_return base::fail(base::Errc::login,
-                         fmt::format("redirected more than {} times", base::limits::redirects_max));
+    auto opened = co_await open_portal(session);
+    session.secrets_refused = !opened && opened.error().code == base::Errc::authentication;
+    if (session.secrets_refused) {
+        session.moved_to.reset(); // the next try begins where the record says
+        session.md5_alone = false;
+    }
+    co_return opened;
+}
+
+ring::Task<base::Result<void>> Daemon::open_portal(ManagedSession& session) {
+    if (session.moved_to) {
+        LoginRoute known(*session.moved_to);
+        auto opened = co_await open_along(session, known);
+        bool over = opened || session.state == ManagedSession::State::ending;
+        // Asking the next portal would be a second wrong answer for the same account.
+        if (over || opened.error().code == base::Errc::authentication) {
+            co_return opened;
+        }
+        log::warning("session {}: {} port {}, where the target had moved to: {}", session.sid,
+                     session.moved_to->host, session.moved_to->port, opened.error().message());
+    }
+    LoginRoute route(Place{session.id.portal.address, session.id.portal.port});
+    auto opened = co_await open_along(session, route);
+    if (opened && !route.moved_to()) {
+        session.moved_to.reset();
+    }
+    co_return opened;
+}
+
+ring::Task<base::Result<void>> Daemon::open_along(ManagedSession& session, LoginRoute& route) {
+    for (;;) {
+        auto opened = co_await open_place(session, route);
+        if (opened) {
+            // Not before the login there succeeded: anybody could have written the redirection.
+            if (auto moved_to = route.moved_to()) {
+                session.moved_to = std::move(moved_to);
+            }
+            co_return base::Result<void>();
+        }
+        const auto& redirect = opened.error().redirect;
+        if (opened.error().error.code != base::Errc::redirected || !redirect) {
+            co_return base::fail(std::move(opened.error().error));
+        }
+        log::info("session {}: redirected {} to {} port {}", session.sid,
+                  redirect->permanent ? "for good" : "for now", redirect->host, redirect->port);
+        if (auto followed = route.follow(*redirect); !followed) {
+            co_return followed;
+        }
+    }
+}
+
+ring::Task<tl::expected<void, shard::OpenFailure>> Daemon::open_place(ManagedSession& session,
+                                                                      const LoginRoute& route) {
+    shard::OpenFailure last;
+    auto endpoints = co_await resolve(*loop_, route.place().host, route.place().port);
+    if (!endpoints) {
+        last.error.code = base::Errc::transport;
+        last.error.detail =
+            fmt::format("cannot resolve {}: {}", route.place().host, endpoints.error().detail);
+        co_return tl::unexpected(std::move(last));
+    }
+    for (const shard::Endpoint& endpoint : *endpoints) {
+        if (session.state == ManagedSession::State::ending) {
+            last.error = base::Error{base::Errc::cancelled, "the session is being ended"};
+            co_return tl::unexpected(std::move(last));
+        }
+        auto request = open_request(*session.node_with_secrets, config_.initiator, session.isid);
+        if (!request) {
+            last.error = std::move(request.error());
+            co_return tl::unexpected(std::move(last));
+        }
+        prepare(session, *request, endpoint);
+        if (route.place() != Place{session.id.portal.address, session.id.portal.port}) {
+            // The record's portal group is that of its own portal, and a redirection names none.
+            request->login.expected_tpgt = -1;
+        }
+        auto opened = co_await open_at(session, *request);
+        const bool wanted = session.state != ManagedSession::State::ending;
+        if (!opened && opened.error().md5_alone_may_do && wanted) {
+            log::warning("session {}: {}; trying MD5 alone of the CHAP algorithms", session.sid,
+                         opened.error().error.message());
+            offer_md5_alone(request->login);
+            opened = co_await open_at(session, *request);
+            session.md5_alone = opened.has_value();
+        }
+        if (opened) {
+            session.endpoint = endpoint;
+            session.opened = std::move(*opened);
+            ++session.openings;
+            co_return tl::expected<void, shard::OpenFailure>();
+        }
+        last = std::move(opened.error());
+        note_away(session, endpoint, last);
+        if (last.error.code != base::Errc::transport && last.error.code != base::Errc::transport_timeout) {
+            break;
+        }
+    }
+    co_return tl::unexpected(std::move(last));
 }
 
 ring::Task<tl::expected<shard::OpenReply, shard::OpenFailure>> Daemon::open_at(ManagedSession& session,
                                                                                shard::OpenRequest request) {
     session.dropped = false;
+    const std::optional<std::uint16_t> seen_in = reinstating_group(session, request.endpoint);
+    if (session.stranded && !session.stranded->is_alone && !seen_in) {
+        auto beside = co_await open_beside_rival(session, request);
+        co_return beside;
+    }
     auto work = [&session, &request] { return session.nexus->open(request); };
     ring::Call call(*loop_, session.shard.loop(), work);
     auto opened = co_await call;
+    if (opened && seen_in && opened->tpgt != *seen_in) {
+        session.reinstated_at.reset(); // what was lost has its time, as where nothing is known
+    } else if (opened) {
+        std::optional<base::Duration> ended_after;
+        if (seen_in) {
+            ended_after = base::Duration{};
+        }
+        on_successor(session, *opened, ended_after);
+    }
     co_return opened;
 }
 

@@ -2,6 +2,7 @@
 #include "control/daemon.hpp"
 #include "control/log.hpp"
 #include "control/scan.hpp"
+#include "control/settings.hpp"
 
 #include <utility>
 
@@ -11,8 +12,8 @@ using State = ManagedSession::State;
 
 namespace {
 
-/// A scan may wait for a target that does not answer.
-constexpr base::Duration scan_time_max = std::chrono::seconds(10);
+/// A device that is being made may wait for a target that does not answer.
+constexpr base::Duration attach_time_max = std::chrono::seconds(10);
 
 } // namespace
 
@@ -27,12 +28,12 @@ ring::Task<ipc::Reply> Daemon::log_out(ipc::Logout request) {
         ipc::ErrorReply refused{{base::Errc::internal, "the session is logging in or out already"}};
         co_return ipc::Reply(std::move(refused));
     }
-    session.leaving = true;
-    const base::TimePoint give_up_at = loop_->now() + scan_time_max;
-    while (session.rescanning || !session.attaching.empty()) {
+    session.leaving = true; // from now on a scan shows nothing new
+    const base::TimePoint give_up_at = loop_->now() + attach_time_max;
+    while (!session.attaching.empty()) {
         if (loop_->now() >= give_up_at) {
             session.leaving = false;
-            ipc::ErrorReply busy{{base::Errc::busy, "units of the session are still being looked for"}};
+            ipc::ErrorReply busy{{base::Errc::busy, "units of the session are still being shown"}};
             co_return ipc::Reply(std::move(busy));
         }
         ring::Sleep pause(*loop_, loop_->now() + std::chrono::milliseconds(20));
@@ -84,7 +85,7 @@ ring::Task<base::Result<void>> Daemon::end_safely(ManagedSession& session) {
         co_await seal(session);
     }
     co_await block::release(claims);
-    co_await detach_all(session);
+    co_await detach_in_time(session);
     co_await flush_caches(session);
     session.luns.clear();
     base::Result<void> removed;
@@ -98,7 +99,7 @@ ring::Task<base::Result<void>> Daemon::end_safely(ManagedSession& session) {
 
 /// Whoever works on the session stops doing so, and requests do not wait for a connection any more.
 ring::Task<void> Daemon::retire(ManagedSession& session) {
-    session.interrupted.set();
+    session.interrupt();
     auto work = [nexus = session.nexus.get()] { nexus->retire(); };
     ring::Call call(*loop_, session.shard.loop(), work);
     co_await call;
@@ -107,6 +108,44 @@ ring::Task<void> Daemon::retire(ManagedSession& session) {
 /// Nobody can read from the session's devices any more, or write to them.
 ring::Task<void> Daemon::seal(ManagedSession& session) {
     auto work = [nexus = session.nexus.get()] { nexus->seal(); };
+    ring::Call call(*loop_, session.shard.loop(), work);
+    co_await call;
+}
+
+/// A device goes when what is in progress on it has ended. That has the time of a logout: behind it stands a
+/// target that says nothing.
+ring::Task<void> Daemon::detach_in_time(ManagedSession& session) {
+    ring::Event detached;
+    ring::TaskGroup limit;
+    limit.spawn(abandon_unless(session, detached));
+    co_await detach_all(session);
+    detached.set();
+    co_await limit.join();
+}
+
+ring::Task<void> Daemon::abandon_unless(ManagedSession& session, ring::Event& detached) {
+    auto is_answered = [nexus = session.nexus.get()] { return nexus->idle(); };
+    for (bool answered = true; answered;) {
+        ring::EventOrDeadline waiting(*loop_, detached, loop_->now() + logout_timeout(session.node));
+        bool in_time = co_await waiting;
+        if (in_time) {
+            co_return;
+        }
+        // Many devices take their time whatever the target does.
+        ring::Call call(*loop_, session.shard.loop(), is_answered);
+        answered = co_await call;
+        if (detached.is_set()) {
+            co_return;
+        }
+    }
+    log::warning("session {}: the target does not answer what is in progress on its devices: it fails",
+                 session.sid);
+    co_await abandon(session);
+}
+
+/// The connection ends without a word, and what is at the target is lost.
+ring::Task<void> Daemon::abandon(ManagedSession& session) {
+    auto work = [nexus = session.nexus.get()] { return nexus->abandon(); };
     ring::Call call(*loop_, session.shard.loop(), work);
     co_await call;
 }
@@ -131,7 +170,7 @@ ring::Task<void> Daemon::destroy_session(ManagedSession& session) {
     session.state = State::ending;
     co_await retire(session);
     co_await session.until_unused();
-    co_await detach_all(session);
+    co_await detach_in_time(session);
     session.luns.clear();
     std::unique_ptr<shard::Nexus> nexus = std::move(session.nexus);
     auto log_out_work = [&nexus] { return nexus->log_out(); };
@@ -140,9 +179,14 @@ ring::Task<void> Daemon::destroy_session(ManagedSession& session) {
     if (!logged_out) {
         log::warning("session {}: {}", session.sid, logged_out.error().message());
     }
-    auto destroy_work = [&nexus] { nexus.reset(); };
+    auto destroy_work = [&nexus] {
+        const base::Deadline stranded_at = nexus->stranded_at();
+        nexus.reset();
+        return stranded_at;
+    };
     ring::Call destroy_call(*loop_, session.shard.loop(), destroy_work);
-    co_await destroy_call;
+    auto stranded_at = co_await destroy_call;
+    leave_behind(session, stranded_at);
     // Notices of the nexus were posted before that answer, so they have been delivered.
     log::info("session {}: ended", session.sid);
     if (!session.keep_state && !session.orphans.empty()) {
@@ -166,9 +210,7 @@ ring::Task<void> Daemon::abandon_session(ManagedSession& session) {
         co_return; // and may be gone already
     }
     co_await session.until_unused();
-    auto work = [nexus = session.nexus.get()] { return nexus->abandon(); };
-    ring::Call call(*loop_, session.shard.loop(), work);
-    co_await call;
+    co_await abandon(session);
     co_await destroy_session(session);
 }
 

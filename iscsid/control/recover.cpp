@@ -2,9 +2,11 @@
 // longer than the replacement timeout.
 #include "control/daemon.hpp"
 #include "control/log.hpp"
+#include "control/log_in.hpp"
 #include "records/fields.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
 #include <utility>
 
@@ -14,15 +16,24 @@ namespace {
 using records::Key;
 using State = ManagedSession::State;
 
-constexpr base::Duration pause_first = std::chrono::milliseconds(250);
-constexpr base::Duration pause_most = std::chrono::seconds(8);
 /// A daemon that finds a session already overdue tries that long before I/O fails.
 constexpr base::Duration first_tries = std::chrono::seconds(5);
+
+/// How long the target wants to be left alone after a drop. What it named last goes before what was
+/// negotiated (RFC 7143 section 11.9.1); for a daemon that has just started that time was long ago.
+base::Duration time2wait(const ManagedSession& session) {
+    if (session.openings == 0) {
+        return {};
+    }
+    base::Duration negotiated = std::chrono::seconds(session.opened.session.time2wait_s);
+    return session.time2wait.value_or(negotiated);
+}
 
 } // namespace
 
 void Daemon::on_session_dropped(ManagedSession& session, const base::Error& error) {
     session.dropped = true;
+    session.lost_by = error.code;
     if (session.state == State::ending) {
         return;
     }
@@ -46,46 +57,99 @@ void Daemon::start_recovery(ManagedSession& session) {
     recoveries_.spawn(recover(session));
 }
 
+/// A connection was lost. That another host took the session over shows only in that the target ended it,
+/// which a link can do as well; a session that ended for a reason of its own was taken by nobody.
+base::Duration Daemon::pause_of_flapping(ManagedSession& session) {
+    const base::Duration pause = session.flapping.on_drop(loop_->now());
+    const auto pause_s = std::chrono::ceil<std::chrono::seconds>(pause).count();
+    if (session.flapping.is_suspicious() && session.lost_by == base::Errc::disconnected) {
+        log::warning(
+            "session {}: ended by the target again right after its login; does another initiator use "
+            "the name {}, or is it the link? The next login waits {} s",
+            session.sid, session.initiator_name, pause_s);
+    } else if (session.flapping.is_suspicious()) {
+        log::warning("session {}: lost again right after its login; the next one waits {} s", session.sid,
+                     pause_s);
+    }
+    return pause;
+}
+
+/// Ends early with the session and, when `least` has passed, with a change of the network.
+ring::Task<void> Daemon::pause_before_try(ManagedSession& session, base::Duration pause,
+                                          base::Duration least) {
+    const base::TimePoint not_before = loop_->now() + least;
+    base::TimePoint until =
+        loop_->now() + std::max(least, spread(pause, static_cast<std::uint32_t>(dice_())));
+    while (session.state == State::recovering && loop_->now() < until) {
+        ring::EventOrDeadline waiting(*loop_, session.hurry, until);
+        bool hurried = co_await waiting;
+        session.hurry.reset();
+        if (hurried) {
+            until = not_before;
+        }
+    }
+}
+
+void Daemon::on_network_change() {
+    for (std::uint32_t sid : registry_.sids()) {
+        // One that goes on may end, or end others.
+        ManagedSession* session = registry_.find(sid);
+        if (session != nullptr && session->state == State::recovering) {
+            session->hurry.set();
+        }
+    }
+}
+
 ring::Task<void> Daemon::recover(ManagedSession& session) {
     ManagedSession::Use use(session);
     ring::Event recovered;
     ring::TaskGroup timeout;
     timeout.spawn(fail_after_timeout(session, recovered));
     auto tries_max = session.node.number(Key::session_reopen_max);
-    base::Duration pause{};
-    if (!session.restored) {
-        pause = std::chrono::seconds(session.opened.session.time2wait_s);
-    }
+    base::Duration pause = std::max(time2wait(session), pause_of_flapping(session));
+    base::Duration least_pause = pause;
+    std::string told;
+    session.time2wait.reset();
     for (std::int64_t tries = 1; session.state == State::recovering; ++tries) {
-        ring::EventOrDeadline waiting(*loop_, session.interrupted, loop_->now() + pause);
-        bool interrupted = co_await waiting;
-        if (interrupted) {
+        co_await pause_before_try(session, pause, least_pause);
+        if (session.state != State::recovering) {
             break;
         }
+        const unsigned openings = session.openings;
         auto again = co_await try_again(session);
+        if (session.state != State::recovering) {
+            break; // nobody wants to know any more
+        }
         // A drop that came before the resume was told before its answer.
         if (again && !session.dropped) {
-            if (session.state == State::recovering) {
-                session.state = State::running;
-                session.down_since.reset();
-                save(session);
-            }
+            session.state = State::running;
+            session.down_since.reset();
+            save(session);
             log::info("session {}: {} is back after {} tries", session.sid, session.title(), tries);
             break;
         }
-        if (!again) {
-            log::warning("session {}: {}: {}", session.sid, session.title(), again.error().message());
+        std::string failure_text = again ? std::string() : again.error().message();
+        // The same thing once a second would fill the journal.
+        if (!again && (failure_text != told || std::has_single_bit(static_cast<std::uint64_t>(tries)))) {
+            log::warning("session {}: {}: {} (try {})", session.sid, session.title(), failure_text, tries);
+            told = std::move(failure_text);
         }
         if (tries_max > 0 && tries >= tries_max) {
             log::error("session {}: given up after {} tries", session.sid, tries);
             co_await fail_path(session);
             break;
         }
-        pause = tries == 1 ? pause_first : std::min(pause * 2, pause_most);
+        const base::Errc failure = again ? base::Errc::disconnected : again.error().code;
+        pause = pause_after(failure, tries == 1 ? base::Duration{} : pause);
+        // A target that refuses is not asked more often because the network changes.
+        least_pause = failure == base::Errc::authentication ? pause : pause_after(failure, {});
+        if (session.dropped && session.openings != openings) {
+            least_pause = std::max(least_pause, pause_of_flapping(session));
+        }
     }
     recovered.set();
     co_await timeout.join();
-    co_await resize_devices(session);
+    start_resizing(session);
     if (session.restored && session.state == State::running) {
         co_await find_again(session);
     }
@@ -115,22 +179,79 @@ ring::Task<void> Daemon::fail_login(ManagedSession& session) {
 }
 
 ring::Task<base::Result<void>> Daemon::try_again(ManagedSession& session) {
+    co_await look_for_stranded(session);
+    for (const auto& served : session.units()) {
+        served->cache.give_up_asking(); // of a try before this one
+    }
+    auto checked = co_await come_back(session);
+    bool ask_again = false;
+    if (checked && session.state != State::ending) {
+        ask_again = co_await judge_caches(session);
+    }
+    if (ask_again) {
+        log::info(
+            "session {}: logging in once more: does the target say to each new session that it was reset?",
+            session.sid);
+        auto work = [nexus = session.nexus.get()] { return nexus->abandon(); };
+        ring::Call call(*loop_, session.shard.loop(), work);
+        co_await call;
+        checked = co_await come_back(session);
+    }
+    if (checked && ask_again && session.state != State::ending) {
+        co_await judge_caches(session);
+    }
+    if (checked && session.state != State::ending) {
+        co_await resume(session);
+    }
+    co_return checked;
+}
+
+/// A new session in which all units are those that are served; without one nothing is left open, but for
+/// whoever ends the session, who logs out.
+ring::Task<base::Result<void>> Daemon::come_back(ManagedSession& session) {
     auto opened = co_await open_session(session);
     if (!opened) {
         co_return opened;
     }
-    auto checked = co_await check_identity(session);
+    session.flapping.on_back(loop_->now());
+    const bool is_reinstated = session.stranded && session.stranded->is_reinstated;
+    for (const auto& served : session.units()) {
+        served->cache.on_login();
+    }
+    auto checked = co_await fence(session);
+    if (checked) {
+        checked = co_await check_identity(session);
+    }
     if (session.state == State::ending) {
-        co_return checked; // whoever ends the session logs out
+        co_return checked;
     }
     if (checked) {
-        co_await resume(session);
+        if (is_reinstated && !session.dropped) {
+            note_reinstatement(session); // and not of two connections that only happened to end
+        }
         co_return checked;
     }
     auto work = [nexus = session.nexus.get()] { return nexus->log_out(); };
     ring::Call call(*loop_, session.shard.loop(), work);
     auto logged_out = co_await call;
     co_return checked;
+}
+
+ring::Task<void> Daemon::resume(ManagedSession& session) {
+    session.resumed_in = session.openings;
+    session.target_was_away = false;
+    for (const auto& served : session.units()) {
+        served->cache.settle();
+    }
+    auto work = [nexus = session.nexus.get()] { nexus->resume(); };
+    ring::Call call(*loop_, session.shard.loop(), work);
+    co_await call;
+}
+
+ring::Task<void> Daemon::fail_path(ManagedSession& session) {
+    auto work = [nexus = session.nexus.get()] { nexus->fail(); };
+    ring::Call call(*loop_, session.shard.loop(), work);
+    co_await call;
 }
 
 ring::Task<void> Daemon::fail_after_timeout(ManagedSession& session, ring::Event& recovered) {
@@ -141,7 +262,7 @@ ring::Task<void> Daemon::fail_after_timeout(ManagedSession& session, ring::Event
         auto down_for = ring::boot_time_now() - session.down_since.value_or(ring::boot_time_now());
         deadline = loop_->now() + std::chrono::seconds(timeout) - down_for;
     }
-    if (deadline && session.restored) {
+    if (deadline && session.openings == 0) {
         // A daemon that starts has not tried yet.
         deadline = std::max(*deadline, loop_->now() + first_tries);
     }

@@ -3,6 +3,7 @@
 #include "block/udev.hpp"
 #include "control/daemon.hpp"
 #include "control/log.hpp"
+#include "control/resize.hpp"
 #include "scsi/capacity.hpp"
 
 #include <algorithm>
@@ -58,6 +59,12 @@ bool Daemon::save(const ManagedSession& session) {
     state.isid = session.isid;
     state.initiator_name = session.initiator_name;
     state.down_since = session.down_since;
+    if (session.opened.tpgt >= 0) {
+        state.portal_group = static_cast<std::uint16_t>(session.opened.tpgt);
+    }
+    state.time2wait_s = session.opened.session.time2wait_s;
+    state.time2retain_s = session.opened.session.time2retain_s;
+    state.reinstated_at = session.reinstated_at;
     state.logging_in = !session.established;
     state.ending = session.ended_before || (session.established && session.state == State::ending);
     for (const auto& served : session.luns) {
@@ -99,9 +106,14 @@ ring::Task<void> Daemon::restore(SessionState state) {
     session.restored = true;
     session.established = true;
     session.ended_before = state.ending;
+    session.opened.tpgt = state.portal_group ? *state.portal_group : -1;
+    session.opened.session.time2wait_s = state.time2wait_s;
+    session.opened.session.time2retain_s = state.time2retain_s;
+    session.reinstated_at = std::move(state.reinstated_at);
     session.down_since = state.down_since.value_or(ring::boot_time_now());
     log::info("session {}: {} is taken over from the iscsid before", session.sid, session.title());
     co_await make_nexus(session);
+    co_await assume_stranded(session);
     recoveries_.spawn(bring_back(session, std::move(state.units)));
 }
 
@@ -160,11 +172,7 @@ ring::Task<void> Daemon::adopt_orphans(ManagedSession& session) {
     ManagedSession::Use use(session);
     base::Duration pause = adopt_pause_first;
     while (!session.orphans.empty() && session.state != State::ending) {
-        const base::TimePoint next = loop_->now() + pause;
-        while (loop_->now() < next && session.state != State::ending) {
-            ring::Sleep step(*loop_, loop_->now() + adopt_pause_first);
-            co_await step;
-        }
+        co_await session.pause(*loop_, loop_->now() + pause);
         if (session.state == State::ending) {
             break;
         }
@@ -181,6 +189,7 @@ ring::Task<void> Daemon::take_back(ManagedSession& session, UnitState unit) {
     served->backend = unit.backend;
     served->cookie = unit.cookie;
     served->shown_cache = unit.shown_cache;
+    served->may_hold_writes = scsi::has_volatile_cache(served->facts);
     session.attaching.push_back(served);
     const std::string lun = scsi::describe_lun(served->facts.lun);
     auto taken = co_await find_device(session, *served);
@@ -188,7 +197,7 @@ ring::Task<void> Daemon::take_back(ManagedSession& session, UnitState unit) {
         // Whatever the unit is now, the device needs somebody who answers. A connection that was lost says
         // nothing about it: the path is down then, and is not opened again without a comparison.
         auto same = co_await compare_again(session, *served);
-        if (!same && same.error().code != base::Errc::transport) {
+        if (!same && !is_cut_off(same.error())) {
             log::error("session {}: {}", session.sid, same.error().message());
             co_await bar(session, *served);
         }
@@ -211,7 +220,7 @@ ring::Task<void> Daemon::take_back(ManagedSession& session, UnitState unit) {
     std::erase(session.attaching, served);
     session.luns.push_back(served);
     compare_size(*served); // the daemon before may have died before it told the kernel
-    co_await resize_devices(session);
+    start_resizing(session);
 }
 
 ring::Task<base::Result<void>> Daemon::find_device(ManagedSession& session, ServedLun& served) {

@@ -1,6 +1,8 @@
 #include "control/settings.hpp"
 
 #include "base/crc32c.hpp"
+#include "base/limits.hpp"
+#include "base/text.hpp"
 #include "records/fields.hpp"
 #include "session/session.hpp"
 
@@ -58,8 +60,29 @@ constexpr ChapKeys session_chap{Key::session_authmethod, Key::session_username, 
 constexpr ChapKeys discovery_chap{Key::discovery_authmethod, Key::discovery_username, Key::discovery_password,
                                   Key::discovery_username_in, Key::discovery_password_in};
 
+/// The target was given a secret to prove itself with, and will not be asked for it: only after our own proof
+/// may it be (RFC 7143 section 12.1.3).
+bool proof_is_not_asked(const login::ChapConfig& chap, const Record& record, const ChapKeys& keys) {
+    return !chap.enabled() && !record.text(keys.password_in).empty();
+}
+
+std::string why_not_asked(const ChapKeys& keys) {
+    return fmt::format("{} is set and {} is not, so the target is not asked to prove itself",
+                       records::field(keys.password_in).name, records::field(keys.password).name);
+}
+
 std::uint32_t length(const Record& record, Key key) {
     return static_cast<std::uint32_t>(record.number(key));
+}
+
+/// Every record of open-iscsi's holds the default, 2 s, without anybody having asked for it, and each lost
+/// connection would cost that. Both sides' wishes count, the longer wins: so the target is left to name its
+/// own, and only another value is taken for somebody's will. Nothing here needs the time: what a lost
+/// connection left at the target is seen to be over (fence.cpp).
+std::uint16_t time2wait(const Record& node) {
+    const records::Field& row = records::field(Key::session_default_time2wait);
+    const bool is_default = node.text(row.key) == row.compiled_default;
+    return is_default ? 0 : static_cast<std::uint16_t>(node.number(row.key));
 }
 
 login::Offers offers_of(const Record& node) {
@@ -76,7 +99,7 @@ login::Offers offers_of(const Record& node) {
     auto r2t = std::clamp<std::int64_t>(node.number(Key::session_max_outstanding_r2t), 1,
                                         session::outstanding_r2t_max);
     offers.max_outstanding_r2t = static_cast<std::uint16_t>(r2t);
-    offers.time2wait_s = static_cast<std::uint16_t>(node.number(Key::session_default_time2wait));
+    offers.time2wait_s = time2wait(node);
     offers.time2retain_s = static_cast<std::uint16_t>(node.number(Key::session_default_time2retain));
     return offers;
 }
@@ -105,6 +128,16 @@ void set_liveness(shard::OpenRequest& request, const Record& node) {
         request.nop_out_interval = interval ? request.nop_out_interval : fallback;
         request.nop_out_timeout = timeout ? request.nop_out_timeout : fallback;
     }
+    // Twice as long: it is for what pings cannot find, and must not be there before them.
+    request.tcp.user_timeout = 2 * (request.nop_out_interval + request.nop_out_timeout);
+}
+
+/// A step of zero seconds is left out; at the last one the session ends.
+void set_recovery(shard::OpenRequest& request, const Record& node) {
+    request.recovery.command = base::limits::scsi_command_timeout;
+    request.recovery.abort_task = seconds(node, Key::session_abort_timeout);
+    request.recovery.lun_reset = seconds(node, Key::session_lu_reset_timeout);
+    request.recovery.target_reset = seconds(node, Key::session_tgt_reset_timeout);
 }
 
 base::Duration or_default(base::Duration value, base::Duration fallback) {
@@ -137,10 +170,49 @@ base::Result<shard::OpenRequest> open_request(const Record& node, const records:
     request.tcp = std::move(*tcp);
     request.connect_timeout = or_default(seconds(node, Key::conn_login_timeout), std::chrono::seconds(15));
     request.login_timeout = request.connect_timeout;
-    request.logout_timeout = or_default(seconds(node, Key::conn_logout_timeout), std::chrono::seconds(15));
+    request.logout_timeout = logout_timeout(node);
     request.tasks = length(node, Key::session_cmds_max);
     set_liveness(request, node);
+    set_recovery(request, node);
     return request;
+}
+
+base::Duration logout_timeout(const Record& node) {
+    return or_default(seconds(node, Key::conn_logout_timeout), std::chrono::seconds(15));
+}
+
+std::vector<std::string> chap_warnings(const Record& node_with_secrets) {
+    std::vector<std::string> warnings;
+    auto chap = chap_config(node_with_secrets, session_chap);
+    if (!chap) {
+        return warnings;
+    }
+    if (!chap->enabled()) {
+        if (proof_is_not_asked(*chap, node_with_secrets, session_chap)) {
+            warnings.push_back(why_not_asked(session_chap) + "; it is logged in to without CHAP");
+        }
+        return warnings;
+    }
+    for (Key key : {Key::session_password, Key::session_password_in}) {
+        std::size_t bytes = node_with_secrets.text(key).size();
+        if (bytes != 0 && bytes < login::chap_secret_bytes_recommended) {
+            // Not how many: who reads the log would have less to guess.
+            warnings.push_back(fmt::format("{} is shorter than {} bytes and can be guessed from one recorded "
+                                           "login; 12 to 16 random ones cannot",
+                                           records::field(key).name, login::chap_secret_bytes_recommended));
+        }
+    }
+    if (std::ranges::find(chap->algorithms, login::ChapAlgorithm::md5) == chap->algorithms.end()) {
+        warnings.push_back(fmt::format("{} does not offer MD5, the one algorithm that every target has",
+                                       records::field(Key::session_chap_algs).name));
+    }
+    return warnings;
+}
+
+bool share_target_secret(const Record& one, const Record& other) {
+    const std::string& secret = one.text(Key::session_password_in);
+    return !secret.empty() &&
+           login::same_secret(base::bytes_of(secret), base::bytes_of(other.text(Key::session_password_in)));
 }
 
 base::Result<login::LoginConfig> discovery_login(const Record& discovery, const Record& iface,
@@ -152,6 +224,10 @@ base::Result<login::LoginConfig> discovery_login(const Record& discovery, const 
     auto chap = chap_config(discovery, discovery_chap);
     if (!chap) {
         return base::fail(std::move(chap.error()));
+    }
+    // As open-iscsi, which makes a session then, and no discovery.
+    if (proof_is_not_asked(*chap, discovery, discovery_chap)) {
+        return base::fail(base::Errc::invalid, why_not_asked(discovery_chap));
     }
     login.discovery = true;
     login.chap = std::move(*chap);
@@ -165,6 +241,12 @@ base::Result<login::LoginConfig> discovery_login(const Record& discovery, const 
 
 base::Result<shard::TcpOptions> tcp_options(const Record& record) {
     shard::TcpOptions options;
+    // Who asked for another one must not be told that it was used.
+    if (const std::string& transport = record.text(Key::iface_transport_name); transport != "tcp") {
+        return base::fail(
+            base::Errc::transport_not_found,
+            fmt::format("transport {} is not available here: only tcp", base::printable(transport, 64)));
+    }
     for (Key key : {Key::iface_hwaddress, Key::iface_ipaddress}) {
         const std::string& value = record.text(key);
         if (!value.empty() && value != "default") {

@@ -7,6 +7,8 @@
 #include "shard/nexus.hpp"
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 namespace iscsi::control {
 
@@ -15,12 +17,25 @@ namespace iscsi::control {
 base::Result<shard::OpenRequest> open_request(const records::Record& node,
                                               const records::InitiatorName& initiator, base::Isid isid);
 
+/// How long a target may take for its answer to a logout; never 0.
+base::Duration logout_timeout(const records::Record& node);
+
+/// What a person should know about a node record's CHAP although it can be used: a secret that can be
+/// guessed, an offer that not every target understands (RFC 7143 sections 9.2.1 and 12.1.3). Never a secret.
+std::vector<std::string> chap_warnings(const records::Record& node_with_secrets);
+
+/// True when two node records let their targets prove themselves with one secret: whoever is one of them can
+/// pass for the other (RFC 7143 section 9.2.1).
+bool share_target_secret(const records::Record& one, const records::Record& other);
+
 /// The login of a discovery session with a send_targets record through an interface.
 base::Result<login::LoginConfig> discovery_login(const records::Record& discovery,
                                                  const records::Record& iface,
                                                  const records::InitiatorName& initiator);
 
 /// Socket settings of a node or iface record's interface keys (plus window and congestion control of a node).
+/// Errors: Errc::transport_not_found for another transport than tcp, Errc::not_supported for a binding by
+/// address.
 base::Result<shard::TcpOptions> tcp_options(const records::Record& record);
 
 /// The initiator part of the session identifier: random format (RFC 7143 section 11.12.5, T = 10b), the same

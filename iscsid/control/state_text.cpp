@@ -32,6 +32,13 @@ void describe(F& member, T& unit) {
     member("shown_cache", unit.shown_cache);
 }
 
+template <class F, Stored<ReinstatedAt> T>
+void describe(F& member, T& place) {
+    member("address", place.address);
+    member("port", place.port);
+    member("portal_group", place.portal_group);
+}
+
 template <class F, Stored<SessionState> T>
 void describe(F& member, T& state) {
     member("sid", state.sid);
@@ -39,6 +46,10 @@ void describe(F& member, T& state) {
     member.hex("isid", state.isid, 12);
     member("initiator_name", state.initiator_name);
     member("down_since_ns", state.down_since);
+    member("portal_group", state.portal_group);
+    member("time2wait_s", state.time2wait_s);
+    member("time2retain_s", state.time2retain_s);
+    member("reinstated_at", state.reinstated_at);
     member("logging_in", state.logging_in);
     member("ending", state.ending);
     member("units", state.units);

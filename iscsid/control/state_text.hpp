@@ -28,6 +28,16 @@ struct UnitState {
     friend bool operator==(const UnitState&, const UnitState&) = default;
 };
 
+/// Where a target was seen to end a session when another one of its name was made. Another address may be
+/// another target's, and a session in another portal group is of another nexus.
+struct ReinstatedAt {
+    std::string address; ///< numeric
+    std::uint16_t port = 0;
+    std::uint16_t portal_group = 0;
+
+    friend bool operator==(const ReinstatedAt&, const ReinstatedAt&) = default;
+};
+
 struct SessionState {
     std::uint32_t sid = 0; ///< from 1
     records::Record node{records::RecordKind::node};
@@ -36,6 +46,10 @@ struct SessionState {
     /// CLOCK_BOOTTIME when the connection was lost, so that the replacement timeout counts on in the next
     /// daemon; empty while the path is up.
     std::optional<base::Duration> down_since;
+    std::optional<std::uint16_t> portal_group; ///< of the connection, or of the last one, when it is known
+    std::uint16_t time2wait_s = 0;             ///< negotiated last: how long the target keeps
+    std::uint16_t time2retain_s = 0;           ///< what it has of a connection that it saw lost
+    std::optional<ReinstatedAt> reinstated_at;
     bool logging_in = false; ///< the first login and scan were not done yet
     bool ending = false;     ///< a logout was past the point where it can be refused
     std::vector<UnitState> units;

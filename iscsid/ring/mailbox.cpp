@@ -19,14 +19,8 @@ void Mailbox::post(Message& message) {
     bool was_empty = false;
     {
         std::lock_guard lock(mutex_);
-        was_empty = first_ == nullptr;
-        message.next_ = nullptr;
-        if (was_empty) {
-            first_ = &message;
-        } else {
-            last_->next_ = &message;
-        }
-        last_ = &message;
+        was_empty = posted_.empty();
+        posted_.push(message);
     }
     if (was_empty) {
         wake();
@@ -40,16 +34,13 @@ void Mailbox::wake() {
 }
 
 void Mailbox::deliver_all() {
-    Message* message = nullptr;
+    base::Fifo<&Message::next_> posted;
     {
         std::lock_guard lock(mutex_);
-        message = std::exchange(first_, nullptr);
-        last_ = nullptr;
+        posted = std::exchange(posted_, {});
     }
-    while (message != nullptr) {
-        Message* next = message->next_;
+    while (Message* message = posted.pop()) {
         message->deliver();
-        message = next;
     }
 }
 

@@ -3,6 +3,7 @@
 // the loop's.
 #pragma once
 
+#include "base/fifo.hpp"
 #include "base/result.hpp"
 
 #include <mutex>
@@ -43,8 +44,7 @@ public:
 
 private:
     std::mutex mutex_;
-    Message* first_ = nullptr;
-    Message* last_ = nullptr;
+    base::Fifo<&Message::next_> posted_;
     int fd_;
 };
 

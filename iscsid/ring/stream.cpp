@@ -57,8 +57,9 @@ void Stream::close(base::Error error, Ending ending) {
 }
 
 void Stream::pump() {
-    if (state_ == State::open) {
-        send_ready();
+    // What has left may have been the last that something waited for.
+    if (state_ == State::open && send_ready() && state_ == State::open) {
+        owner_.on_progress(*this);
     }
     if (state_ == State::open) {
         arm_receive();
@@ -69,14 +70,15 @@ void Stream::pump() {
     }
 }
 
-void Stream::send_ready() {
+bool Stream::send_ready() {
+    bool any = false;
     for (int round = 0; round < sends_per_turn; ++round) {
         if (send_op_.pending()) {
-            return;
+            return any;
         }
         std::span<iovec> spans = engine_->tx_spans(send_spans_);
         if (spans.empty()) {
-            return;
+            return any;
         }
         send_message_.msg_iov = spans.data();
         send_message_.msg_iovlen = spans.size();
@@ -84,23 +86,27 @@ void Stream::send_ready() {
         ssize_t sent = ::sendmsg(fd_, &send_message_, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (sent >= 0) {
             engine_->tx_done(static_cast<std::size_t>(sent));
+            any = true;
             continue;
         }
         if (errno == EAGAIN) {
             io_uring_prep_sendmsg(loop_.sqe(send_op_), fd_, &send_message_, MSG_NOSIGNAL);
-            return;
+            return any;
         }
         if (errno != EINTR) {
-            return fail_call("send", errno);
+            fail_call("send", errno);
+            return any;
         }
     }
     mark();
+    return any;
 }
 
 void Stream::on_sent(Completion completion) {
     if (state_ == State::open) {
         if (completion.result > 0) {
             engine_->tx_done(static_cast<std::size_t>(completion.result));
+            owner_.on_progress(*this);
         } else if (completion.result != -EINTR && completion.result != -EAGAIN) {
             fail_call("send", -completion.result);
         }

@@ -20,7 +20,7 @@ public:
         Owner& operator=(const Owner&) = delete;
         virtual ~Owner() = default;
 
-        /// The engine took received bytes, or reached a deadline: look what came of it.
+        /// The engine took received bytes, gave bytes away, or reached a deadline: look what came of it.
         virtual void on_progress(Stream& stream) = 0;
         /// The stream has ended, `error` says why; nothing is in flight and the descriptor is closed. Called
         /// once per open(), from the loop, never from within close(); the stream may be destroyed or opened
@@ -56,7 +56,8 @@ private:
     static constexpr std::size_t gather_max = 512;
 
     void pump() override;
-    void send_ready();
+    /// True when something left.
+    bool send_ready();
     void arm_receive();
     void arm_timer();
     void on_sent(Completion completion);

@@ -1,7 +1,10 @@
 #include "shard/link.hpp"
 
+#include <algorithm>
 #include <arpa/inet.h>
 #include <cerrno>
+#include <chrono>
+#include <climits>
 #include <cstring>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -56,6 +59,16 @@ base::Result<void> apply_options(int fd, const TcpOptions& options) {
     return {};
 }
 
+/// Not before the connection is made, which has a time of its own.
+base::Result<void> apply_user_timeout(int fd, const TcpOptions& options) {
+    const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(options.user_timeout);
+    const auto value = static_cast<unsigned>(std::min<std::int64_t>(milliseconds.count(), INT_MAX));
+    if (value != 0 && ::setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &value, sizeof value) != 0) {
+        return call_failed("TCP_USER_TIMEOUT", errno);
+    }
+    return {};
+}
+
 } // namespace
 
 Link::Link(ring::Loop& loop) : loop_(loop), stream_(loop, *this) {}
@@ -76,11 +89,15 @@ ring::Task<base::Result<void>> Link::connect(const Endpoint& endpoint, const Tcp
     connecting_ = &connecting;
     int result = co_await connecting;
     connecting_ = nullptr;
+    was_refused_ = result == -ECONNREFUSED;
     if (result < 0 && connecting.expired()) {
         co_return base::fail(base::Errc::transport_timeout, std::strerror(ETIMEDOUT));
     }
     if (result < 0) {
         co_return base::fail(base::Errc::transport, std::strerror(-result));
+    }
+    if (auto applied = apply_user_timeout(fd.get(), options); !applied) {
+        co_return base::fail(std::move(applied.error()));
     }
     connected_fd_ = fd.release();
     co_return base::Result<void>();

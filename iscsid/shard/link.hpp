@@ -27,6 +27,9 @@ struct TcpOptions {
     int window_bytes = 0;           ///< SO_RCVBUF and SO_SNDBUF; 0 = the system's
     std::string net_device;         ///< SO_BINDTODEVICE; empty = not bound
     std::string congestion_control; ///< TCP_CONGESTION; empty = the system's
+    /// TCP_USER_TIMEOUT: the connection ends when what was sent is not acknowledged for so long, or the peer
+    /// takes no more bytes for so long. In force once it is made; 0 = the system's, in whole milliseconds.
+    base::Duration user_timeout{};
 };
 
 class Link final : private ring::Stream::Owner {
@@ -49,6 +52,9 @@ public:
     /// Connects, until `deadline`. Errors: Errc::transport with the reason, Errc::transport_timeout.
     ring::Task<base::Result<void>> connect(const Endpoint& endpoint, const TcpOptions& options,
                                            base::Deadline deadline);
+
+    /// The last connect() met a host that answers, and nobody who listens there.
+    bool was_refused() const { return was_refused_; }
 
     /// Drives `engine` until `finished(engine)`, or until the connection or the engine fails.
     template <class E>
@@ -73,7 +79,9 @@ public:
     /// Something was submitted to the engine.
     void mark() { stream_.mark(); }
     /// Breaks the connection; the listener hears of it.
-    void drop(base::Error error) { stream_.close(std::move(error), ring::Stream::Ending::abort); }
+    void drop(base::Error error, ring::Stream::Ending ending = ring::Stream::Ending::abort) {
+        stream_.close(std::move(error), ending);
+    }
     /// Ends the connection quietly and waits until nothing is in flight.
     ring::Task<void> end(ring::Stream::Ending ending);
 
@@ -93,6 +101,7 @@ private:
     ring::Event closed_;
     base::Error error_; ///< why the stream closed
     int connected_fd_ = -1;
+    bool was_refused_ = false;
     ring::OpWait* connecting_ = nullptr;
 };
 

@@ -13,32 +13,23 @@ namespace limits = base::limits;
 namespace {
 
 /// Effects that are dealt with here; of the others control is told.
-constexpr std::uint32_t handled_here = (scsi::Effect::attention | scsi::Effect::queue_full |
-                                        scsi::Effect::feature_unsupported | scsi::Effect::needs_start)
-                                           .bits();
+constexpr scsi::Effects handled_here =
+    scsi::Effect::attention | scsi::Effect::queue_full | scsi::Effect::feature_unsupported;
+
+scsi::RetryTimes retry_times(const scsi::LunFacts& facts) {
+    scsi::RetryTimes times;
+    times.transition =
+        std::max<base::Duration>(times.transition, std::chrono::seconds(facts.access.transition_s));
+    return times;
+}
 
 } // namespace
 
-void Lun::RequestQueue::push(block::Request& request) {
-    request.next = nullptr;
-    if (first == nullptr) {
-        first = &request;
-    } else {
-        last->next = &request;
-    }
-    last = &request;
-}
-
-block::Request& Lun::RequestQueue::pop() {
-    block::Request& request = *first;
-    first = std::exchange(request.next, nullptr);
-    return request;
-}
-
 Lun::Lun(ring::Loop& loop, Nexus& nexus, const scsi::LunFacts& facts, std::uint32_t depth)
-    : loop_(loop), nexus_(nexus), slots_(std::make_unique<Slot[]>(depth)), depth_(depth),
+    : loop_(loop), nexus_(nexus), slots_(std::make_unique<Slot[]>(depth)), depth_(depth), at_a_time_(depth),
       delay_timer_(ring::Timer::to<&Lun::on_delay_over>(loop.timers(), this)),
-      shown_cache_(facts.write_cache), facts_(facts), size_bytes_(facts.blocks.value() * facts.block_bytes),
+      doubt_max_(limits::scsi_doubt_max), shown_cache_(facts.write_cache), news_(nexus, facts.lun),
+      facts_(facts), times_(retry_times(facts)), size_bytes_(facts.blocks.value() * facts.block_bytes),
       transfer_bytes_max_(scsi::max_transfer_bytes(facts, limits::scsi_transfer_bytes_max)),
       discard_(scsi::discard_method(facts)) {
     for (std::uint32_t i = depth; i-- > 0;) {
@@ -55,13 +46,24 @@ Lun::~Lun() {
     nexus_.remove_user(*this);
 }
 
-void Lun::update(const scsi::LunFacts& facts) {
+void Lun::update(const scsi::LunFacts& facts, base::TimePoint looked_at) {
     base::check(facts.block_bytes == facts_.block_bytes && facts.lun == facts_.lun, "it is the same unit");
     facts_ = facts;
     size_bytes_ = facts.blocks.value() * facts.block_bytes;
     transfer_bytes_max_ = scsi::max_transfer_bytes(facts, limits::scsi_transfer_bytes_max);
     discard_ = scsi::discard_method(facts);
-    barred_ = false;
+    times_ = retry_times(facts);
+    const bool was_barred = std::exchange(barred_, false);
+    if (doubted_at_ <= looked_at) {
+        end_doubt();
+    } else if (was_barred) {
+        begin_doubt();
+    }
+}
+
+void Lun::bar() {
+    barred_ = true;
+    end_doubt();
 }
 
 bool Lun::inside(const block::Request& request) const {
@@ -94,7 +96,7 @@ void Lun::start(block::Request& request) {
         return;
     }
     // Behind those that wait already: first come, first served.
-    if (free_ == nullptr || !waiting_.empty()) {
+    if (free_ == nullptr || !waiting_.empty() || !has_room()) {
         waiting_.push(request);
         return;
     }
@@ -108,15 +110,17 @@ void Lun::begin(block::Request& request) {
     slot.request = &request;
     slot.phase = Phase::transfer;
     slot.unforced = false;
+    slot.stale = false;
+    slot.hopeless = false;
+    slot.starts = 0;
+    slot.blames = 0;
     slot.done_bytes = 0;
     begin_command(slot);
 }
 
 /// The next one of a request: errors and delays of those before it do not count.
 void Lun::begin_command(Slot& slot) {
-    slot.attentions = 0;
-    slot.retries = 0;
-    slot.give_up_at = loop_.now() + limits::scsi_busy_deadline;
+    slot.tries.begin();
     proceed(slot);
 }
 
@@ -135,68 +139,66 @@ void Lun::proceed(Slot& slot) {
     if (int error_number = refusal(*slot.request); error_number != 0) {
         return finish(slot, error_number);
     }
-    if (prepare(slot)) {
-        nexus_.submit(slot);
+    if (slot.hopeless) {
+        return finish(slot, end_of_flush(slot));
     }
-}
-
-/// True when the queue has the request again, to be started anew; else it waits here.
-bool Lun::park(Slot& slot) {
-    if (!queue_->hold(*slot.request)) {
-        slot.parked = true;
-        return false;
-    }
-    slot.request = nullptr;
-    give_up_slot(slot);
-    start_waiting();
-    return true;
-}
-
-void Lun::on_path_state(PathState state) {
-    if (state == PathState::down) {
+    if (doubted_) {
+        park(slot);
         return;
     }
-    for (std::uint32_t i = 0; i < depth_; ++i) {
-        bool delayed = state == PathState::failed && std::exchange(slots_[i].delayed, false);
-        if (std::exchange(slots_[i].parked, false) || delayed) {
-            counters_.replays += state == PathState::up ? 1 : 0;
-            slots_[i].give_up_at = loop_.now() + limits::scsi_busy_deadline;
-            proceed(slots_[i]);
+    if (std::exchange(slot.stale, false)) {
+        if (++slot.starts > limits::scsi_attentions_max) {
+            return finish(slot, EIO); // it might go on for ever
         }
+        slot.phase = Phase::transfer;
+        slot.unforced = false;
+        slot.done_bytes = 0;
     }
-    if (state == PathState::failed) {
-        while (!waiting_.empty()) {
-            ++counters_.failures;
-            queue_->complete(waiting_.pop(), ENOLINK);
-        }
+    send(slot);
+}
+
+void Lun::send(Slot& slot) {
+    if (!has_room()) {
+        for_room_.push(slot);
+        return;
     }
-    if (queue_ != nullptr) {
-        queue_->release_held();
+    if (prepare(slot)) {
+        ++at_target_;
+        slot.age = at_a_time_.age();
+        nexus_.submit(slot);
     }
 }
 
 void Lun::on_command_done(void* self, PathCommand& command) {
     auto& lun = *static_cast<Lun*>(self);
+    --lun.at_target_;
     lun.on_outcome(static_cast<Slot&>(command));
+    lun.start_waiting();
+}
+
+void Lun::on_lost(Slot& slot) {
+    if (nexus_.state() == PathState::failed) {
+        return finish(slot, ENOLINK);
+    }
+    // Whatever it is that the target cannot do: the other users of the session must not suffer for ever.
+    if (slot.blamed && ++slot.blames > limits::scsi_retries_max) {
+        return finish(slot, EIO);
+    }
+    slot.tries.begin();
+    ++counters_.replays;
+    park(slot);
 }
 
 void Lun::on_outcome(Slot& slot) {
     if (slot.outcome == session::Outcome::lost) {
-        if (nexus_.state() == PathState::failed) {
-            return finish(slot, ENOLINK);
-        }
-        counters_.replays += park(slot) ? 1 : 0;
-        return;
+        return on_lost(slot);
     }
     scsi::Disposition disposition =
         slot.outcome == session::Outcome::target_failure
             ? scsi::classify_service_response(slot.response)
             : scsi::classify(slot.status, base::Bytes(slot.sense).first(slot.sense_bytes));
-    if ((disposition.effects.bits() & ~handled_here) != 0) {
-        nexus_.report_effects(slot.lun, disposition);
-    }
-    if (disposition.effects.has(scsi::Effect::deferred_error)) {
-        deferred_error_ = disposition.error_number;
+    if (!disposition.effects.none()) {
+        note(slot, disposition);
     }
     if (disposition.action == scsi::Action::success) {
         return on_success(slot);
@@ -210,7 +212,40 @@ void Lun::on_outcome(Slot& slot) {
     finish(slot, disposition.error_number);
 }
 
+/// What a status or sense says beyond its command.
+void Lun::note(const Slot& slot, const scsi::Disposition& disposition) {
+    const scsi::Effects effects = disposition.effects;
+    if (effects.has(scsi::Effect::queue_full)) {
+        at_a_time_.on_full(slot.age, at_target_ + 1, loop_.now());
+    }
+    if (effects.has(scsi::Effect::deferred_error)) {
+        deferred_error_ = disposition.error_number;
+    }
+    take_care(effects);
+    if (!effects.without(handled_here).none()) {
+        news_.tell(disposition);
+    }
+}
+
+/// What concerns all requests, whichever command has met it.
+void Lun::take_care(scsi::Effects effects) {
+    if (effects.has(scsi::Effect::cache_maybe_lost)) {
+        doubt_cache();
+    }
+    if (tells_of_lost_cache(effects)) {
+        lose_cache();
+    }
+    if (effects.has(scsi::Effect::identity_doubt)) {
+        doubt();
+    }
+}
+
 bool Lun::data_complete(const Slot& slot) const {
+    // More than was asked for: the unit counts its blocks otherwise, and this was another place of it.
+    if (slot.overflow_bytes != 0 && slot.direction != session::Direction::none &&
+        slot.request->verb != block::Verb::discard) {
+        return false;
+    }
     if (slot.direction == session::Direction::in) {
         return slot.received_bytes == slot.data_in.size();
     }
@@ -225,12 +260,17 @@ void Lun::on_success(Slot& slot) {
         short_transfer.error_number = EREMOTEIO;
         return retry(slot, short_transfer);
     }
-    if (slot.phase == Phase::flush) {
-        return finish(slot, std::exchange(deferred_error_, 0));
+    at_a_time_.on_success(loop_.now());
+    if (slot.stale) {
+        return begin_command(slot);
+    }
+    const block::Request& request = *slot.request;
+    if (slot.phase == Phase::flush || request.verb == block::Verb::flush) {
+        unflushed_.on_flushed(slot.covers);
+        return finish(slot, end_of_flush(slot));
     }
     slot.done_bytes += slot.piece_bytes;
-    const block::Request& request = *slot.request;
-    if (request.verb != block::Verb::flush && slot.done_bytes < request.length_bytes) {
+    if (slot.done_bytes < request.length_bytes) {
         return begin_command(slot);
     }
     // Sent before the unit was known to have a cache, perhaps: then without the FUA bit.
@@ -238,52 +278,19 @@ void Lun::on_success(Slot& slot) {
         slot.phase = Phase::flush;
         return begin_command(slot);
     }
-    finish(slot, request.verb == block::Verb::flush ? std::exchange(deferred_error_, 0) : 0);
+    finish(slot, 0);
 }
 
 void Lun::retry(Slot& slot, const scsi::Disposition& disposition) {
     ++counters_.retries;
-    bool attention = disposition.effects.has(scsi::Effect::attention);
-    std::uint8_t& count = attention ? slot.attentions : slot.retries;
-    unsigned most = attention ? limits::scsi_attentions_max : limits::scsi_retries_max;
-    if (disposition.action == scsi::Action::retry_later) {
-        if (loop_.now() + disposition.delay > slot.give_up_at) {
-            return finish(slot, disposition.error_number);
-        }
-        return delay(slot, disposition.delay);
-    }
-    if (count >= most) {
+    const base::Deadline again_at = slot.tries.next(disposition, loop_.now(), times_);
+    if (!again_at) {
         return finish(slot, disposition.error_number);
     }
-    ++count;
+    if (*again_at > loop_.now()) {
+        return delay(slot, *again_at);
+    }
     proceed(slot);
-}
-
-void Lun::delay(Slot& slot, base::Duration duration) {
-    slot.delayed = true;
-    slot.again_at = loop_.now() + duration;
-    if (!delay_timer_.armed() || slot.again_at < delay_timer_.when()) {
-        delay_timer_.arm(slot.again_at);
-    }
-}
-
-void Lun::on_delay_over() {
-    base::Deadline next;
-    for (std::uint32_t i = 0; i < depth_; ++i) {
-        Slot& slot = slots_[i];
-        if (!slot.delayed) {
-            continue;
-        }
-        if (slot.again_at <= loop_.now()) {
-            slot.delayed = false;
-            proceed(slot);
-        } else {
-            next = base::earliest(next, slot.again_at);
-        }
-    }
-    if (next && (!delay_timer_.armed() || *next < delay_timer_.when())) {
-        delay_timer_.arm(*next);
-    }
 }
 
 void Lun::fall_back(Slot& slot, int error_number) {
@@ -299,28 +306,14 @@ void Lun::fall_back(Slot& slot, int error_number) {
 }
 
 void Lun::finish(Slot& slot, int error_number) {
+    if (error_number == 0 && stays_in_cache(slot)) {
+        unflushed_.on_acknowledged(slot.request->length_bytes);
+    }
     block::Request& request = *std::exchange(slot.request, nullptr);
     give_up_slot(slot);
     counters_.failures += error_number != 0 ? 1 : 0;
     queue_->complete(request, error_number);
     start_waiting();
-}
-
-void Lun::give_up_slot(Slot& slot) {
-    slot.next_slot = std::exchange(free_, &slot);
-    --busy_;
-}
-
-void Lun::start_waiting() {
-    // finish() may come from begin(): a loop instead of a recursion as deep as the queue.
-    if (starting_) {
-        return;
-    }
-    starting_ = true;
-    while (free_ != nullptr && !waiting_.empty()) {
-        begin(waiting_.pop());
-    }
-    starting_ = false;
 }
 
 } // namespace iscsi::shard

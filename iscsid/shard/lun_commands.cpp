@@ -27,6 +27,7 @@ bool Lun::prepare(Slot& slot) {
     slot.direction = session::Direction::none;
     slot.write_same = false;
     slot.attribute = session::TaskAttribute::simple;
+    slot.timeout = {};
     block::Verb verb = slot.phase == Phase::flush ? block::Verb::flush : slot.request->verb;
     switch (verb) {
     case block::Verb::read:
@@ -36,10 +37,14 @@ bool Lun::prepare(Slot& slot) {
         prepare_transfer(slot, true);
         return true;
     case block::Verb::flush:
+        slot.covers = unflushed_.acknowledged();
         if (!facts_.write_cache) {
-            finish(slot, std::exchange(deferred_error_, 0));
+            // One that was turned off has been written out (SBC-3 section 6.4.5).
+            unflushed_.on_flushed(slot.covers);
+            finish(slot, end_of_flush(slot));
             return false;
         }
+        slot.timeout = limits::scsi_flush_timeout;
         set_command(slot, scsi::synchronize_cache10());
         return true;
     case block::Verb::discard:
@@ -89,6 +94,7 @@ bool Lun::prepare_discard(Slot& slot) {
     scsi::BlockRange piece = next_piece(slot, blocks_max * facts_.block_bytes);
     slot.piece_bytes = piece.count.value() * facts_.block_bytes;
     slot.direction = session::Direction::out;
+    slot.timeout = limits::scsi_zeroes_timeout;
     slot.unforced = true;
     if (discard_ == scsi::DiscardMethod::unmap) {
         slot.data_out = scsi::unmap_parameter_list(std::span(&piece, 1), slot.parameters);
@@ -121,6 +127,7 @@ void Lun::prepare_zeroes(Slot& slot) {
         return set_command(slot, scsi::write_blocks(piece.lba, piece.count, fua));
     }
     slot.write_same = true;
+    slot.timeout = limits::scsi_zeroes_timeout;
     std::uint64_t blocks_max = facts_.limits.max_write_same_blocks != 0 ? facts_.limits.max_write_same_blocks
                                                                         : write_same_blocks_default;
     blocks_max = std::min<std::uint64_t>(blocks_max, UINT32_MAX);

@@ -1,15 +1,13 @@
 #include "shard/nexus.hpp"
 
 #include "base/check.hpp"
+#include "scsi/cdb.hpp"
 
 #include <algorithm>
 #include <utility>
 
 namespace iscsi::shard {
 namespace {
-
-/// Events and effects that may be on their way to control; what exceeds them is not told.
-constexpr unsigned notices_max = 256;
 
 /// Something the observer is told on its own thread. Rare, so it may allocate.
 class DropNotice final : public ring::Message {
@@ -27,41 +25,27 @@ private:
 
 class EventNotice final : public ring::Message {
 public:
-    EventNotice(NexusObserver& observer, std::atomic<unsigned>& undelivered, const session::Event& event)
-        : observer_(observer), undelivered_(undelivered), event_(event) {}
+    EventNotice(NexusObserver& observer, EventBacklog& backlog, const session::Event& event)
+        : observer_(observer), backlog_(backlog), event_(event) {}
     void deliver() override {
-        --undelivered_;
+        event_.missed += backlog_.take();
         observer_.on_nexus_event(event_);
         delete this;
     }
 
 private:
     NexusObserver& observer_;
-    std::atomic<unsigned>& undelivered_;
+    EventBacklog& backlog_;
     session::Event event_;
 };
 
-class EffectsNotice final : public ring::Message {
-public:
-    EffectsNotice(NexusObserver& observer, std::atomic<unsigned>& undelivered, base::Lun lun,
-                  const scsi::Disposition& disposition)
-        : observer_(observer), undelivered_(undelivered), lun_(lun), disposition_(disposition) {}
-    void deliver() override {
-        --undelivered_;
-        observer_.on_lun_effects(lun_, disposition_);
-        delete this;
-    }
+constexpr std::uint8_t check_condition = 0x02;
 
-private:
-    NexusObserver& observer_;
-    std::atomic<unsigned>& undelivered_;
-    base::Lun lun_;
-    scsi::Disposition disposition_;
-};
-
-struct Waiting : PathCommand {
-    ring::Event done;
-};
+bool is_away(wire::LoginStatus status) {
+    using wire::LoginStatus;
+    return status == LoginStatus::not_found || status == LoginStatus::target_removed ||
+           status == LoginStatus::service_unavailable;
+}
 
 } // namespace
 
@@ -78,20 +62,21 @@ ring::Task<tl::expected<OpenReply, OpenFailure>> Nexus::open(OpenRequest request
     base::Deadline connect_by = loop_.now() + request.connect_timeout;
     auto connected = co_await link_.connect(request.endpoint, request.tcp, connect_by);
     if (!connected) {
-        OpenFailure failure{std::move(connected.error()), {}};
+        OpenFailure failure{std::move(connected.error()), {}, link_.was_refused(), false};
         co_return Reply(tl::unexpect, std::move(failure));
     }
     request.login.deadline = ring::monotonic_now() + request.login_timeout;
     auto made = login::Login::make(request.login);
     if (!made) {
-        OpenFailure failure{std::move(made.error()), {}};
+        OpenFailure failure{std::move(made.error()), {}, false, false};
         co_await link_.end(ring::Stream::Ending::abort);
         co_return Reply(tl::unexpect, std::move(failure));
     }
     std::unique_ptr<login::Login> login = std::move(*made);
     auto driven = co_await link_.drive(*login);
     if (!driven) {
-        OpenFailure failure{std::move(driven.error()), login->redirect()};
+        OpenFailure failure{std::move(driven.error()), login->redirect(), is_away(login->status()),
+                            login->md5_alone_may_do()};
         co_await link_.end(ring::Stream::Ending::abort);
         co_return Reply(tl::unexpect, std::move(failure));
     }
@@ -116,9 +101,15 @@ void Nexus::start_session(const OpenRequest& request, const login::Login& login)
     config.nop_out_interval = request.nop_out_interval;
     config.nop_out_timeout = request.nop_out_timeout;
     config.logout_timeout = request.logout_timeout;
+    config.recovery = request.recovery;
+    cid_ = request.login.cid;
+    logout_result_ = base::fail(base::Errc::logout, "the target did not answer the logout");
     past_ = statistics();
     session_ = std::make_unique<session::Session>(config, loop_.now());
     dropped_ = false;
+    closed_ = false;
+    stranded_before_ = stranded_at_;
+    told_kinds_ = 0;
     link_.attach(*session_, *this);
 }
 
@@ -137,6 +128,7 @@ void Nexus::fail() {
 void Nexus::retire() {
     retired_ = true;
     link_.interrupt();
+    passed_through_.give_up();
     if (state_ == PathState::down) {
         set_state(PathState::failed);
     }
@@ -161,12 +153,25 @@ void Nexus::set_state(PathState state) {
         return;
     }
     state_ = state;
-    // A user may leave while it is told.
+    for_users([state](PathUser& user) { user.on_path_state(state); });
+}
+
+/// A user may leave while it is told.
+template <class Tell>
+void Nexus::for_users(Tell tell) {
     std::vector<PathUser*> users = users_;
     for (PathUser* user : users) {
         if (std::ranges::find(users_, user) != users_.end()) {
-            user->on_path_state(state);
+            tell(*user);
         }
+    }
+}
+
+/// At once, on this thread: users must not send anything between the word and the look at the unit.
+void Nexus::tell_users(base::Lun lun, std::uint8_t status, base::Bytes sense) {
+    const scsi::Effects effects = scsi::classify(status, sense).effects;
+    if (!effects.none()) {
+        for_users([lun, effects](PathUser& user) { user.on_lun_effects(lun, effects); });
     }
 }
 
@@ -176,16 +181,20 @@ ring::Task<base::Result<void>> Nexus::log_out() {
     if (has_session()) {
         ring::Event done;
         logged_out_ = &done;
-        session_->begin_logout(loop_.now());
-        link_.mark();
+        begin_logout();
         co_await done;
         logged_out_ = nullptr;
-        if (!session_->logged_out()) {
-            result = base::fail(base::Errc::logout, "the target did not answer the logout");
-        }
+        result = logout_result_;
     }
     co_await end_session(ring::Stream::Ending::orderly);
     co_return result;
+}
+
+/// What the target has not seen comes back now, not with its answer.
+void Nexus::begin_logout() {
+    session_->begin_logout(loop_.now());
+    link_.mark();
+    deliver_completions();
 }
 
 ring::Task<void> Nexus::abandon() {
@@ -203,55 +212,46 @@ ring::Task<void> Nexus::end_session(ring::Stream::Ending ending) {
 }
 
 ring::Task<PassThroughReply> Nexus::execute(PassThrough request) {
-    Waiting command;
-    command.lun = request.lun;
-    command.cdb = request.cdb;
-    command.cdb_bytes = request.cdb_bytes;
-    command.data_in = request.data_in;
-    command.data_out = request.data_out;
-    command.direction = !request.data_in.empty()    ? session::Direction::in
-                        : !request.data_out.empty() ? session::Direction::out
-                                                    : session::Direction::none;
-    command.owner = &command.done;
-    command.on_done = [](void* done, PathCommand&) { static_cast<ring::Event*>(done)->set(); };
+    PassedThrough& command = passed_through_.add(request);
+    command.owner = this;
+    command.on_done = &Nexus::on_execute_done;
     submit(command);
-    ring::EventOrDeadline answered(loop_, command.done, loop_.now() + request.timeout);
-    bool in_time = co_await answered;
-    if (!in_time) {
-        base::Error reason{base::Errc::transport, "a SCSI command was not answered in time"};
-        link_.drop(std::move(reason));
-        co_await command.done;
+    co_await command.answered;
+    co_return passed_through_.take(command, request);
+}
+
+void Nexus::on_execute_done(void* self, PathCommand& command) {
+    auto& nexus = *static_cast<Nexus*>(self);
+    if (command.outcome == session::Outcome::responded) {
+        nexus.tell_users(command.lun, command.status, base::Bytes(command.sense).first(command.sense_bytes));
     }
-    PassThroughReply reply;
-    reply.outcome = command.outcome;
-    reply.response = command.response;
-    reply.status = command.status;
-    reply.received_bytes = command.received_bytes;
-    reply.sense.assign(command.sense.begin(), command.sense.begin() + command.sense_bytes);
-    co_return reply;
+    nexus.passed_through_.on_done(static_cast<PassedThrough&>(command));
 }
 
 void Nexus::submit(PathCommand& command) {
     if (!has_session()) {
         command.outcome = session::Outcome::lost;
+        command.blamed = false;
         command.on_done(command.owner, command);
         return;
     }
-    session_->submit(command);
+    session_->submit(command, loop_.now());
     link_.mark();
-}
-
-template <class Notice, class... News>
-void Nexus::tell(News&&... news) {
-    std::atomic<unsigned>& undelivered = observer_.undelivered_;
-    if (undelivered < notices_max) {
-        ++undelivered;
-        control_.post(*new Notice(observer_, undelivered, std::forward<News>(news)...));
+    // A session that ends takes nothing more.
+    if (command.outcome != session::Outcome::pending) [[unlikely]] {
+        deliver_completions();
     }
 }
 
-void Nexus::report_effects(base::Lun lun, const scsi::Disposition& disposition) {
-    tell<EffectsNotice>(lun, disposition);
+/// Of each kind that control must act on the first one of a session arrives: what it says more often is no
+/// more than other news.
+void Nexus::tell(const session::Event& event) {
+    const std::uint32_t kind = std::uint32_t{1} << static_cast<unsigned>(event.kind);
+    const bool must_arrive = session::must_act(event.kind) && (told_kinds_ & kind) == 0;
+    told_kinds_ |= kind;
+    if (observer_.backlog_.add(must_arrive, event.missed)) {
+        control_.post(*new EventNotice(observer_, observer_.backlog_, event));
+    }
 }
 
 session::Statistics Nexus::statistics() const {
@@ -261,6 +261,9 @@ session::Statistics Nexus::statistics() const {
 void Nexus::deliver_completions() {
     while (session::Command* done = session_->next_completion()) {
         auto& command = static_cast<PathCommand&>(*done);
+        if (command.outcome == session::Outcome::lost && !closed_ && !scsi::only_reads(command.cdb[0])) {
+            stranded_at_ = loop_.now();
+        }
         command.on_done(command.owner, command);
     }
 }
@@ -268,11 +271,77 @@ void Nexus::deliver_completions() {
 void Nexus::on_link_progress() {
     deliver_completions();
     while (auto event = session_->next_event()) {
-        tell<EventNotice>(*event);
+        on_event(std::move(*event));
     }
-    if (logged_out_ != nullptr && session_->logged_out()) {
+    if (!session_->logged_out()) {
+        return;
+    }
+    if (logged_out_ != nullptr) {
         logged_out_->set();
+    } else {
+        base::Error reason{base::Errc::disconnected, "logged out, as the target asked"};
+        link_.drop(std::move(reason), ring::Stream::Ending::orderly);
     }
+}
+
+void Nexus::on_event(session::Event event) {
+    using Kind = session::Event::Kind;
+    if (event.kind == Kind::connection_dropped && event.cid != cid_) {
+        event.kind = Kind::other; // of a connection that is not ours
+    }
+    tell(event);
+    if (event.missed != 0) {
+        for_users([](PathUser& user) { user.on_news_missed(); });
+    }
+    switch (event.kind) {
+    case Kind::scsi:
+        return tell_users(event.lun, check_condition, base::Bytes(event.sense).first(event.sense_bytes));
+    case Kind::logout_requested:
+    case Kind::renegotiation_requested: // a new login negotiates (RFC 7143 section 11.9.1)
+        return leave_as_asked();
+    case Kind::connection_dropped:
+    case Kind::session_dropped: {
+        base::Error reason{base::Errc::disconnected, "the target ended the session"};
+        return link_.drop(std::move(reason));
+    }
+    case Kind::logout_response:
+        return on_logout_response(static_cast<wire::LogoutResponseCode>(event.code));
+    case Kind::task_management:
+        return on_task_management(event);
+    default:
+        return;
+    }
+}
+
+void Nexus::on_task_management(const session::Event& event) {
+    using Function = wire::TaskManagementFunction;
+    const auto function = static_cast<Function>(event.code);
+    if (function == Function::abort_task) {
+        return;
+    }
+    std::optional<base::Lun> lun;
+    if (function == Function::logical_unit_reset) {
+        lun = event.lun;
+    }
+    for_users([lun](PathUser& user) { user.on_reset_by_us(lun); });
+}
+
+void Nexus::on_logout_response(wire::LogoutResponseCode code) {
+    logout_result_ = {};
+    if (code != wire::LogoutResponseCode::closed) {
+        logout_result_ = base::fail(base::Errc::logout, std::string(wire::text(code)));
+        return;
+    }
+    // Its tasks have ended with it, those that come back as lost included.
+    closed_ = true;
+    stranded_at_ = stranded_before_;
+}
+
+/// The target wants the session to end: it is logged out of at once, and control opens it again. What was at
+/// the target is sent anew then, what waits or comes meanwhile is parked.
+void Nexus::leave_as_asked() {
+    begin_logout();
+    leave_up();
 }
 
 void Nexus::on_link_closed(const base::Error& error) {
@@ -280,6 +349,9 @@ void Nexus::on_link_closed(const base::Error& error) {
     session_->abandon();
     deliver_completions();
     if (logged_out_ != nullptr) {
+        if (error.code == base::Errc::disconnected && !session_->logged_out()) {
+            logout_result_ = {};
+        }
         logged_out_->set();
         return;
     }

@@ -10,10 +10,11 @@
 #include "ring/await.hpp"
 #include "scsi/disposition.hpp"
 #include "session/session.hpp"
+#include "shard/event_backlog.hpp"
 #include "shard/link.hpp"
+#include "shard/pass_through.hpp"
 #include "shard/path.hpp"
 
-#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -32,6 +33,7 @@ struct OpenRequest {
     base::Duration nop_out_interval{}; ///< 0 = no liveness check
     base::Duration nop_out_timeout{};
     base::Duration logout_timeout{};
+    session::RecoveryTimeouts recovery; ///< of commands without an answer
 };
 
 /// What a login brought.
@@ -48,26 +50,10 @@ struct OpenReply {
 struct OpenFailure {
     base::Error error;
     std::optional<login::Redirect> redirect;
-};
-
-/// A SCSI command of control's (scan, and whoever needs any CDB): memory and command live in the caller's
-/// frame.
-struct PassThrough {
-    base::Lun lun;
-    std::array<std::byte, 16> cdb{};
-    std::uint8_t cdb_bytes = 0;
-    base::MutableBytes data_in;
-    base::Bytes data_out;
-    base::Duration
-        timeout{}; ///< after it the connection is dropped: without an answer nothing else ends the command
-};
-
-struct PassThroughReply {
-    session::Outcome outcome = session::Outcome::pending;
-    std::uint8_t response = 0;
-    std::uint8_t status = 0;
-    std::uint32_t received_bytes = 0;
-    std::vector<std::byte> sense;
+    /// The host answers, and the target is not there: the connection was refused, or the login with "not
+    /// found", "removed" or "service unavailable".
+    bool target_is_away = false;
+    bool md5_alone_may_do = false; ///< see login::Login
 };
 
 /// Control's ear. Called on control's loop.
@@ -79,14 +65,15 @@ public:
     virtual ~NexusObserver() = default;
 
     virtual void on_nexus_dropped(const base::Error& error) = 0;
+    /// What control must act on arrives, whatever else a target sends; other events may be missed, and are
+    /// counted then (Event::missed).
     virtual void on_nexus_event(const session::Event& event) = 0;
-    /// A command of `lun` brought news about the unit.
+    /// Commands of `lun` brought news about the unit: effects and sense data count (see LunNews).
     virtual void on_lun_effects(base::Lun lun, const scsi::Disposition& disposition) = 0;
 
 private:
     friend class Nexus;
-    /// Events and effects on their way. A target can send them faster than control's thread takes them.
-    std::atomic<unsigned> undelivered_ = 0;
+    EventBacklog backlog_;
 };
 
 class Nexus final : private Link::Listener {
@@ -102,28 +89,45 @@ public:
     void resume();
     /// The replacement timeout passed: what waits fails, until the next resume().
     void fail();
-    /// The session is about to end and nobody will bring it back: an open() in progress ends soon, and what
-    /// waits fails, now or when the connection is lost. Idempotent.
+    /// The session is about to end and nobody will bring it back: an open() in progress ends soon, an
+    /// execute() in progress comes back lost at once, and what waits fails, now or when the connection is
+    /// lost. Idempotent.
     void retire();
     /// Users are shut out for good, also while the path is up: what waits and what comes fails with ENOLINK,
     /// and no resume() or new session opens the path again. Commands that are at the target may still end
     /// well; the session stays, and execute() works. Idempotent.
     void seal();
-    /// Logs out and ends the connection; works in every state. Errors: the target refused or did not answer.
+    /// Logs out and ends the connection; works in every state. Errors: the target refused or did not answer;
+    /// one that closes the connection instead has answered.
     ring::Task<base::Result<void>> log_out();
     /// Ends the connection without a word.
     ring::Task<void> abandon();
 
     ring::Task<PassThroughReply> execute(PassThrough request);
 
-    /// Users (Luns) submit when the path is up; a command without a session comes back lost at once.
+    /// Users (Luns) submit when the path is up; a command without a session, or for one that ends, comes back
+    /// lost at once.
     void submit(PathCommand& command);
-    /// Passes on what a status or sense said beyond its command.
-    void report_effects(base::Lun lun, const scsi::Disposition& disposition);
     PathState state() const { return state_; }
+    /// Where news about units go, and on which loop they are told.
+    NexusObserver& observer() { return observer_; }
+    ring::Loop& control() { return control_; }
     void add_user(PathUser& user) { users_.push_back(&user); }
     void remove_user(PathUser& user) { std::erase(users_, &user); }
 
+    /// When the last connection was lost that carried commands that change a unit, without their answers: the
+    /// target may execute them yet, until control has fenced them off. Empty: there are none.
+    base::Deadline stranded_at() const { return stranded_at_; }
+    /// As if there were some: a daemon before this one may have sent them.
+    void assume_stranded() { stranded_at_ = loop_.now(); }
+    /// The target executes none of them any more (RFC 7143 sections 6.3.5 and 4.2.3.2).
+    void on_fenced() {
+        stranded_at_.reset();
+        stranded_before_.reset();
+    }
+
+    /// The target owes no answer to a command.
+    bool idle() const { return !has_session() || session_->idle(); }
     bool has_session() const { return session_ != nullptr && !dropped_; }
     session::Statistics statistics() const;
 
@@ -131,10 +135,18 @@ private:
     void on_link_progress() override;
     void on_link_closed(const base::Error& error) override;
     void deliver_completions();
+    void on_event(session::Event event);
+    void on_logout_response(wire::LogoutResponseCode code);
+    void on_task_management(const session::Event& event);
+    void begin_logout();
+    void leave_as_asked();
     void set_state(PathState state);
+    template <class Tell>
+    void for_users(Tell tell);
+    void tell_users(base::Lun lun, std::uint8_t status, base::Bytes sense);
+    static void on_execute_done(void* self, PathCommand& command);
     void leave_up();
-    template <class Notice, class... News>
-    void tell(News&&... news);
+    void tell(const session::Event& event);
     void start_session(const OpenRequest& request, const login::Login& login);
     ring::Task<void> end_session(ring::Stream::Ending ending);
 
@@ -145,10 +157,17 @@ private:
     std::unique_ptr<session::Session> session_;
     session::Statistics past_; ///< of sessions that ended
     std::vector<PathUser*> users_;
+    PassThroughs passed_through_;
     PathState state_ = PathState::down;
     bool retired_ = false;
-    bool sealed_ = false;               ///< the path stays failed
-    bool dropped_ = false;              ///< session_ has lost its connection
+    bool sealed_ = false;  ///< the path stays failed
+    bool dropped_ = false; ///< session_ has lost its connection
+    bool closed_ = false;  ///< the target says that session_ is
+    base::Deadline stranded_at_;
+    base::Deadline stranded_before_;    ///< when session_ began
+    base::Cid cid_;                     ///< of its connection
+    std::uint32_t told_kinds_ = 0;      ///< of events of session_: a bit each
+    base::Result<void> logout_result_;  ///< of session_
     ring::Event* logged_out_ = nullptr; ///< log_out() waits here
 };
 

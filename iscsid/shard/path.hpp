@@ -3,9 +3,12 @@
 // when it has ended. Thread of the shard.
 #pragma once
 
+#include "base/units.hpp"
+#include "scsi/disposition.hpp"
 #include "session/command.hpp"
 
 #include <cstdint>
+#include <optional>
 
 namespace iscsi::shard {
 
@@ -21,7 +24,8 @@ enum class PathState : std::uint8_t {
     failed, ///< not to be waited for: what waits and what comes fails (Nexus::fail, retire, seal)
 };
 
-/// Told when the path changes. Commands lost with the session come back before `down` is told.
+/// Told when the path changes. Commands that are lost in a drop come back before `down` is told, those that a
+/// logout finds at the target after it.
 class PathUser {
 public:
     PathUser() = default;
@@ -30,6 +34,14 @@ public:
     virtual ~PathUser() = default;
 
     virtual void on_path_state(PathState state) = 0;
+    /// Somebody else's command, or the target unasked, brought word of the unit `lun`: before anything more
+    /// is sent to it.
+    virtual void on_lun_effects(base::Lun lun, scsi::Effects effects) = 0;
+    /// The session had to ask for a reset of the unit `lun`, or of all of them when it is empty: what is said
+    /// of a reset next may be this one.
+    virtual void on_reset_by_us(std::optional<base::Lun> lun) = 0;
+    /// The target said more than could be kept: it may have been anything, of any unit.
+    virtual void on_news_missed() = 0;
 };
 
 } // namespace iscsi::shard

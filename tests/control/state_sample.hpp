@@ -44,8 +44,9 @@ inline scsi::LunFacts facts(std::uint64_t lun) {
     scsi::LunFacts facts;
     auto& [number, type, qualifier, version, groups, removable, vendor, product, revision, pages, serial,
            named, blocks, block_bytes, physical_bytes, aligned, protection, provisioned, lbprz, read_only,
-           write_cache, dpofua, sense, write_protect, block_limits, page, lbpu, lbpws, lbpws10, rotational,
-           zoned] = facts;
+           write_cache, dpofua, sense, write_protect, survives, block_limits, page, lbpu, lbpws, lbpws10,
+           rotational, zoned, access] = facts;
+    (void)access; // true of the moment, and not stored
     number = base::Lun(lun);
     type = scsi::peripheral::simplified_disk;
     qualifier = 0; // a disk has no other
@@ -63,7 +64,7 @@ inline scsi::LunFacts facts(std::uint64_t lun) {
     physical_bytes = 65536;
     aligned = 15;
     protection = 3;
-    provisioned = lbprz = read_only = write_cache = dpofua = sense = write_protect = true;
+    provisioned = lbprz = read_only = write_cache = dpofua = sense = write_protect = survives = true;
     block_limits = limits();
     page = lbpu = lbpws = lbpws10 = true;
     rotational = false;
@@ -73,7 +74,8 @@ inline scsi::LunFacts facts(std::uint64_t lun) {
 
 inline SessionState session(std::uint32_t sid) {
     SessionState state;
-    auto& [number, node, isid, initiator_name, down_since, logging_in, ending, units] = state;
+    auto& [number, node, isid, initiator_name, down_since, portal_group, time2wait_s, time2retain_s,
+           reinstated_at, logging_in, ending, units] = state;
     number = sid;
     (void)node.set(records::Key::node_name, "iqn.2001-04.com.example:t1");
     (void)node.set(records::Key::conn_address, "fe80::1%eth0");
@@ -85,6 +87,10 @@ inline SessionState session(std::uint32_t sid) {
     isid = base::Isid(0x80ffffffffff);
     initiator_name = "iqn.2016-04.com.example:initiator";
     down_since = base::Duration(INT64_MAX);
+    portal_group = 65535;
+    time2wait_s = 3600;
+    time2retain_s = 65535;
+    reinstated_at = ReinstatedAt{"fe80::1", 3260, 65535};
     logging_in = true;
     ending = true;
     units = {{facts(0), block::Backend::ublk, 1, false},

@@ -60,6 +60,10 @@ TEST_CASE("the state of a session comes back as it was, member for member") {
         CHECK(again->isid == state.isid);
         CHECK(again->initiator_name == state.initiator_name);
         CHECK(again->down_since == state.down_since);
+        CHECK(again->portal_group == state.portal_group);
+        CHECK(again->time2wait_s == state.time2wait_s);
+        CHECK(again->time2retain_s == state.time2retain_s);
+        CHECK(again->reinstated_at == state.reinstated_at);
         CHECK(again->logging_in);
         CHECK(again->ending);
         CHECK(again->units == state.units);

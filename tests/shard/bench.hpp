@@ -15,6 +15,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace iscsi::test {
@@ -40,7 +41,8 @@ struct Bent {
     std::array<std::uint8_t, 3> sense{};     ///< key, ASC, ASCQ; with CHECK CONDITION
     std::optional<std::uint32_t> read_bytes; ///< a GOOD read with fewer bytes
     bool silent = false;
-    bool deferred = false; ///< the sense is of an earlier command
+    bool deferred = false;            ///< the sense is of an earlier command
+    std::uint32_t overflow_bytes = 0; ///< good, and there was more than was asked for
 };
 
 class Target {
@@ -55,6 +57,8 @@ public:
     void pump();
     /// The session was negotiated: a judge takes over.
     void begin_session(const shard::OpenReply& reply);
+    /// Of the session, while there is one.
+    testing::FakeTarget& judge() { return *judge_; }
     /// Ends the connection at once, as a target that dies.
     void die();
 
@@ -66,6 +70,7 @@ public:
     std::vector<std::uint16_t> tsihs; ///< as requested
     std::vector<std::string> violations() const;
     bool remember = true; ///< in `seen`
+    int ended_with = -1;  ///< the initiator's end of the last connection: 0 orderly, or an errno
 
 private:
     void receive(base::Bytes bytes);
@@ -106,7 +111,8 @@ public:
     static scsi::LunFacts disk_facts();
 
     /// Logs in; the path stays down.
-    void open();
+    void open() { open(open_request()); }
+    void open(const shard::OpenRequest& request);
     tl::expected<shard::OpenReply, shard::OpenFailure> try_open();
     shard::OpenRequest open_request() const;
     void turn();
@@ -124,10 +130,19 @@ public:
     std::vector<unsigned> operations() const;
 
     void complete(block::Request& request, int error_number) override;
+    bool hold(block::Request& request) override {
+        held.insert(held.end(), holds ? 1 : 0, &request);
+        return holds;
+    }
+    void release_held() override {
+        for (block::Request* request : std::exchange(held, {})) {
+            lun->start(*request);
+        }
+    }
     void resize(const block::Attributes&) override {}
     void close(std::function<void()>) override {}
     void on_nexus_dropped(const base::Error& error) override;
-    void on_nexus_event(const session::Event&) override { ++events; }
+    void on_nexus_event(const session::Event& event) override { told.push_back(event); }
     void on_lun_effects(base::Lun, const scsi::Disposition& disposition) override;
 
     std::unique_ptr<ring::Loop> loop;
@@ -135,9 +150,14 @@ public:
     std::unique_ptr<shard::Nexus> nexus;
     std::unique_ptr<shard::Lun> lun;
     int drops = 0;
-    int events = 0;
-    int effects = 0;
+    std::vector<session::Event> told;
+    int effects = 0; ///< times that news of the unit came
+    scsi::Effects news;
+    /// What an inspection finds when the unit's identity is in doubt; empty: nobody looks.
+    std::optional<scsi::LunFacts> inspected;
     std::string drop_reason;
+    bool holds = false; ///< takes requests back that cannot go on
+    std::vector<block::Request*> held;
 
 private:
     template <class T>
@@ -156,6 +176,25 @@ T Bench::run(ring::Task<T> task) {
     group.spawn(keep(std::move(task), value));
     run_until([&] { return value.has_value(); });
     return std::move(*value);
+}
+
+/// Logs in and opens the path.
+inline void start_session(Bench& bench, const shard::OpenRequest& request) {
+    bench.open(request);
+    bench.nexus->resume();
+}
+inline void start_session(Bench& bench) {
+    start_session(bench, bench.open_request());
+}
+
+/// Answers the first `count` commands with `bent`.
+inline void bend_first(Bench& bench, int count, Bent bent) {
+    bench.target.bend = [count, bent](const SeenCommand&) mutable -> std::optional<Bent> {
+        if (count-- > 0) {
+            return bent;
+        }
+        return std::nullopt;
+    };
 }
 
 } // namespace iscsi::test

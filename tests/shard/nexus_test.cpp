@@ -1,5 +1,6 @@
 // Drops, replays and ends of a session under a unit in use.
 #include "bench.hpp"
+#include "shard/lun_news.hpp"
 
 #include <algorithm>
 #include <catch2/catch.hpp>
@@ -11,11 +12,6 @@ using block::Verb;
 using shard::PathState;
 
 namespace {
-
-void start_session(Bench& bench) {
-    bench.open();
-    bench.nexus->resume();
-}
 
 std::vector<std::unique_ptr<Io>> start_writes(Bench& bench, unsigned count) {
     std::vector<std::unique_ptr<Io>> ios;
@@ -50,7 +46,7 @@ TEST_CASE("requests wait while there is no session and go out when it is resumed
 }
 
 TEST_CASE("what was lost in a drop is sent again by a new session with the same ISID and TSIH 0",
-          "[rfc7143-6.3.5]") {
+          "[rfc7143-6.3.5][ERL-01][ERL-06][SESS-03]") {
     Bench bench;
     start_session(bench);
     bench.target.bend = [](const SeenCommand&) { return std::optional(silence()); };
@@ -226,6 +222,11 @@ ring::Task<void> open_in_vain(Bench& bench, bool& done) {
     done = true;
 }
 
+ring::Task<void> execute(Bench& bench, shard::PassThrough request,
+                         std::optional<shard::PassThroughReply>& reply) {
+    reply = co_await bench.nexus->execute(request);
+}
+
 } // namespace
 
 TEST_CASE("an open at a portal that never answers ends when it is retired") {
@@ -254,23 +255,45 @@ TEST_CASE("a command of control's that is never answered ends with its timeout, 
     auto reply = bench.run(bench.nexus->execute(request));
     CHECK(reply.outcome == session::Outcome::lost);
     bench.run_until([&] { return bench.drops == 1; });
-    CHECK(bench.drop_reason == "a SCSI command was not answered in time");
+    CHECK_THAT(bench.drop_reason, Catch::Matchers::Contains("was not answered in time"));
     auto without_session = bench.run(bench.nexus->execute(request));
     CHECK(without_session.outcome == session::Outcome::lost);
+}
+
+TEST_CASE("a command of control's ends at once when the session is about to end") {
+    Bench bench;
+    start_session(bench);
+    bench.target.bend = [](const SeenCommand&) { return std::optional(silence()); };
+    shard::PassThrough request;
+    request.lun = Bench::disk_facts().lun;
+    request.cdb_bytes = 6;
+    request.timeout = std::chrono::seconds(30);
+    ring::TaskGroup group;
+    std::optional<shard::PassThroughReply> reply;
+    group.spawn(execute(bench, request, reply));
+    bench.run_until([&] { return bench.target.seen.size() == 1; });
+    CHECK_FALSE(reply);
+    bench.nexus->retire();
+    REQUIRE(reply);
+    CHECK(reply->outcome == session::Outcome::lost);
+    CHECK(bench.nexus->has_session());
+
+    // One that comes later, the last flush, is carried out.
+    bench.target.bend = {};
+    CHECK(bench.run(bench.nexus->execute(request)).outcome == session::Outcome::responded);
+    CHECK(bench.run(bench.nexus->log_out()));
 }
 
 TEST_CASE("a target cannot fill control's memory with news") {
     Bench bench;
     start_session(bench);
-    scsi::Disposition news;
+    shard::LunNews news(*bench.nexus, Bench::disk_facts().lun);
     for (int i = 0; i < 100'000; ++i) {
-        bench.nexus->report_effects(Bench::disk_facts().lun, news);
+        news.tell(scsi::Disposition());
     }
     bench.turn();
     bench.turn();
-    CHECK(bench.effects > 0);
-    CHECK(bench.effects < 1000);
-    bench.nexus->report_effects(Bench::disk_facts().lun, news);
-    int before = bench.effects;
-    bench.run_until([&] { return bench.effects > before; });
+    CHECK(bench.effects == 1);
+    news.tell(scsi::Disposition());
+    bench.run_until([&] { return bench.effects == 2; });
 }

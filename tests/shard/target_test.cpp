@@ -12,6 +12,7 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <utility>
 
 namespace iscsi::test {
 namespace {
@@ -89,6 +90,7 @@ void Target::pump() {
     for (;;) {
         ssize_t n = ::recv(fd_, buffer_.data(), buffer_.size(), 0);
         if (n == 0 || (n < 0 && errno != EAGAIN)) {
+            ended_with = n == 0 ? 0 : errno;
             return die();
         }
         if (n < 0) {
@@ -257,7 +259,10 @@ void Target::answer_bent(const SeenCommand& command, const Bent& bent) {
         data[14] = static_cast<std::byte>(bent.sense[1]);
         data[15] = static_cast<std::byte>(bent.sense[2]);
     }
-    judge_->send(judge_->response_to(command.itt, bent.status), data);
+    auto response = judge_->response_to(command.itt, bent.status);
+    response.flags |= bent.overflow_bytes != 0 ? wire::response_flag::overflow : std::uint8_t{0};
+    response.residual_count = bent.overflow_bytes;
+    judge_->send(response, data);
 }
 
 Bench::Bench(const scsi::LunFacts& facts, std::uint32_t depth) : target(disk_bytes) {
@@ -267,6 +272,7 @@ Bench::Bench(const scsi::LunFacts& facts, std::uint32_t depth) : target(disk_byt
     nexus = std::make_unique<shard::Nexus>(*loop, *loop, *this);
     lun = std::make_unique<shard::Lun>(*loop, *nexus, facts, depth);
     lun->attach(*this);
+    inspected = facts;
 }
 
 Bench::~Bench() {
@@ -312,8 +318,8 @@ shard::OpenRequest Bench::open_request() const {
     return request;
 }
 
-void Bench::open() {
-    auto opened = try_open();
+void Bench::open(const shard::OpenRequest& request) {
+    auto opened = run(nexus->open(request));
     REQUIRE(opened);
     target.begin_session(*opened);
 }
@@ -383,8 +389,12 @@ void Bench::on_nexus_dropped(const base::Error& error) {
     drop_reason = error.detail;
 }
 
-void Bench::on_lun_effects(base::Lun, const scsi::Disposition&) {
+void Bench::on_lun_effects(base::Lun, const scsi::Disposition& disposition) {
     ++effects;
+    news = news | disposition.effects;
+    if (inspected && disposition.effects.has(scsi::Effect::identity_doubt)) {
+        lun->update(*inspected, ring::monotonic_now());
+    }
 }
 
 } // namespace iscsi::test

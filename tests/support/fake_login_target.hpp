@@ -216,13 +216,14 @@ private:
     std::string proof(const LoginSeen& request, const std::string& response) {
         auto asked = base::parse_rfc_binary(challenge, 1024);
         auto expected = login::chap_response(algorithm, 7, base::bytes_of(initiator_secret), *asked);
-        initiator_proved = base::parse_rfc_binary(response, 1024) == *expected;
+        auto given = base::parse_rfc_binary(response, 1024);
+        initiator_proved = given && login::same_secret(*given, expected->bytes());
         std::string text;
         if (auto question = request.value("CHAP_C")) {
             auto identifier = static_cast<std::uint8_t>(std::stoi(*request.value("CHAP_I")));
             auto own = login::chap_response(algorithm, identifier, base::bytes_of(own_secret),
                                             *base::parse_rfc_binary(*question, 1024));
-            text = "CHAP_N=" + own_name + "\nCHAP_R=" + base::hex_binary(*own) + "\n";
+            text = "CHAP_N=" + own_name + "\nCHAP_R=" + base::hex_binary(own->bytes()) + "\n";
         }
         return edit_proof ? edit_proof(text) : text;
     }

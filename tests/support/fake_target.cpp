@@ -108,6 +108,9 @@ void FakeTarget::on_pdu(const wire::Bhs& header, base::Bytes data) {
     }
     check_layout(header);
     check_numbers(header);
+    if (header.opcode() == wire::Opcode::scsi_command) {
+        note_command(as<wire::ScsiCommand>(header));
+    }
     if (intercept && intercept(header, data)) {
         return;
     }
@@ -116,6 +119,8 @@ void FakeTarget::on_pdu(const wire::Bhs& header, base::Bytes data) {
         return on_command(as<wire::ScsiCommand>(header), data);
     case wire::Opcode::data_out:
         return on_data_out(as<wire::DataOut>(header), data);
+    case wire::Opcode::task_management_request:
+        return on_task_management(as<wire::TaskManagementRequest>(header));
     case wire::Opcode::nop_out:
         return on_nop_out(as<wire::NopOut>(header), data);
     case wire::Opcode::logout_request:
@@ -148,6 +153,17 @@ void FakeTarget::check_numbers(const wire::Bhs& header) {
     if (!header.immediate()) {
         expect(!cmd_sn.after(max_cmd_sn_), "SEQ-02 CmdSN within the window");
         ++exp_cmd_sn;
+    }
+}
+
+void FakeTarget::note_command(const wire::ScsiCommand& pdu) {
+    expect(!commands_.contains(pdu.itt), "SEQ-07 no ITT twice");
+    commands_[pdu.itt] = pdu;
+    if (managed_) {
+        wire::ScsiCommand of_no_task = pdu;
+        of_no_task.itt = base::reserved_tag;
+        bool covered = managed_->lun == pdu.lun || is_managed(*managed_, of_no_task);
+        expect(!covered, "TMF-05 new commands wait for task management");
     }
 }
 
@@ -340,28 +356,6 @@ wire::ScsiResponse FakeTarget::response_to(std::uint32_t itt, std::uint8_t statu
     response.itt = itt;
     response.status = status;
     return stamped(response);
-}
-
-void FakeTarget::on_nop_out(const wire::NopOut& pdu, base::Bytes data) {
-    wire::Bhs header = wire::generic(pdu);
-    expect((pdu.flags & wire::final_bit) != 0, "NOP-Out has F");
-    if (pdu.itt == base::reserved_tag) {
-        expect(header.immediate(), "NOP-01 NOP-Out without ITT is immediate");
-        return;
-    }
-    expect(pdu.ttt == base::reserved_tag, "NOP-02 our ping carries the reserved TTT");
-    wire::NopIn answer;
-    answer.itt = pdu.itt;
-    send(stamped(answer), data);
-}
-
-void FakeTarget::on_logout(const wire::LogoutRequest& pdu) {
-    expect((pdu.flags & wire::final_bit) != 0, "Logout has F");
-    expect((pdu.flags & wire::logout_reason_mask) == 0, "Logout closes the session");
-    logged_out_ = true;
-    wire::LogoutResponse response;
-    response.itt = pdu.itt;
-    send(stamped(response));
 }
 
 void FakeTarget::send_generic(wire::Bhs header, base::Bytes data) {

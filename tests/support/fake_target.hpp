@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -54,6 +55,10 @@ public:
     /// May change one PDU's bytes as they go on the stream, digests and all.
     std::function<void(std::vector<std::byte>& raw)> damage;
 
+    /// Answers task management with this code, or keeps silent until answer_management(); 0 ends the tasks it
+    /// is about. Without the hook it is 0.
+    std::function<std::optional<std::uint8_t>(const wire::TaskManagementRequest&)> manage;
+
     // Sending in its name. stamped() fills in StatSN (taking one, or only showing it), ExpCmdSN, MaxCmdSN.
     enum class Status { takes, shows, none };
     template <class Pdu>
@@ -76,6 +81,9 @@ public:
     wire::ScsiResponse response_to(std::uint32_t itt, std::uint8_t status = 0);
     /// Data and good status of a read, as configured.
     void answer_read(std::uint32_t itt, std::uint32_t expected, base::Bytes data);
+
+    /// Answers the newest task management request.
+    void answer_management(std::uint8_t code);
 
     /// Commands that have all their data and wait because of `hold`.
     std::size_t held() const { return held_.size(); }
@@ -122,6 +130,9 @@ private:
     void on_solicited(Task& task, const wire::DataOut& pdu, base::Bytes data);
     void on_nop_out(const wire::NopOut& pdu, base::Bytes data);
     void on_logout(const wire::LogoutRequest& pdu);
+    void on_task_management(const wire::TaskManagementRequest& pdu);
+    static bool is_managed(const wire::TaskManagementRequest& request, const wire::ScsiCommand& command);
+    void note_command(const wire::ScsiCommand& pdu);
     void check_numbers(const wire::Bhs& header);
     void check_layout(const wire::Bhs& header);
     void progress(std::uint32_t itt);
@@ -132,7 +143,9 @@ private:
     std::vector<std::byte> input_;
     std::vector<std::byte> output_;
     std::map<std::uint32_t, Task> tasks_;
-    std::map<std::uint32_t, Transfer> transfers_; ///< by Target Transfer Tag
+    std::map<std::uint32_t, wire::ScsiCommand> commands_; ///< all there ever were
+    std::optional<wire::TaskManagementRequest> managed_;  ///< the newest one, while it is not answered
+    std::map<std::uint32_t, Transfer> transfers_;         ///< by Target Transfer Tag
     std::vector<std::uint32_t> held_;
     std::uint32_t next_ttt_ = 0x1000;
     std::uint32_t unsolicited_itt_ = base::reserved_tag; ///< whose unsolicited data is not complete

@@ -34,6 +34,8 @@ public:
     explicit Pair(const PairConfig& config, std::uint32_t seed = 1)
         : session(config.session, base::TimePoint{}), target(joined(config)), rng(seed) {}
 
+    void submit(session::Command& command) { session.submit(command, now); }
+
     /// One send: what the session has goes to the target. False when it had nothing.
     bool send() {
         std::size_t n = put();

@@ -1,0 +1,65 @@
+// What becomes of a login that did not reach full feature phase: which failures deserve another try, what
+// iscsiadm is told, how long a live session waits, and the way that redirections lead (RFC 7143 section
+// 11.13.5). Values and pure functions; any thread.
+#pragma once
+
+#include "base/result.hpp"
+#include "base/time.hpp"
+#include "login/login.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace iscsi::control {
+
+/// Trying again can help: the portal does not answer (yet), or the target says "later".
+bool worth_a_retry(const base::Error& error);
+
+/// What iscsiadm is told when the tries of a first login have run out: exit code 8 for the connection, as
+/// open-iscsi; others stay as they are (11 for a login without an answer, 5 for one put off).
+base::Error as_told(base::Error error);
+
+/// For a target that takes no list of CHAP algorithms (see login::Login::md5_alone_may_do).
+void offer_md5_alone(login::LoginConfig& login);
+
+/// How long a session that was established waits after a failed try to come back; `before` is the pause that
+/// preceded the try, 0 for the first one. It never gives up by itself, whatever the target said: targets are
+/// up before they know their units and whom to let in. A refused authentication is asked about seldom,
+/// because some targets lock a name out after a few of them.
+base::Duration pause_after(base::Errc failure, base::Duration before);
+
+/// Between three quarters of `pause` and all of it, as the dice fall: sessions that were lost together do not
+/// all come back in the same moment.
+base::Duration spread(base::Duration pause, std::uint32_t dice);
+
+/// A host (IPv6 without brackets) and port.
+struct Place {
+    std::string host;
+    std::uint16_t port = 0;
+    bool operator==(const Place&) const = default;
+};
+
+/// The way of one login from where it starts over what the targets there say.
+class LoginRoute {
+public:
+    explicit LoginRoute(Place start) : places_{std::move(start)} {}
+
+    /// Where to log in now.
+    const Place& place() const { return places_.back(); }
+    std::size_t hops() const { return places_.size() - 1; }
+    /// Goes where a redirection points to. Errc::redirected when it leads back to where the route has been,
+    /// or after limits::redirects_max.
+    base::Result<void> follow(const login::Redirect& redirect);
+    /// Where the start has moved to for good: the end of a route of permanent redirections only.
+    std::optional<Place> moved_to() const;
+
+private:
+    std::vector<Place> places_;
+    bool permanent_ = true;
+};
+
+} // namespace iscsi::control

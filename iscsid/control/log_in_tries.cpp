@@ -1,0 +1,79 @@
+// The rules of log_in.hpp: what deserves another try, and when and where it is made.
+#include "control/log_in.hpp"
+
+#include "base/limits.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <fmt/format.h>
+#include <utility>
+
+namespace iscsi::control {
+namespace {
+
+/// Pauses between the tries of a live session: from the first to the longest, each twice the one before.
+struct Pauses {
+    base::Duration first;
+    base::Duration longest;
+};
+
+constexpr Pauses usual_pauses{std::chrono::milliseconds(250), std::chrono::seconds(8)};
+/// Nobody is harmed by one more SYN a second, and everybody waits for the one that is answered.
+constexpr Pauses pauses_of_the_unreachable{std::chrono::milliseconds(250), std::chrono::seconds(1)};
+constexpr Pauses pauses_of_the_refused{std::chrono::seconds(5), std::chrono::seconds(60)};
+
+bool is_unreachable(base::Errc failure) {
+    return failure == base::Errc::transport || failure == base::Errc::transport_timeout;
+}
+
+} // namespace
+
+bool worth_a_retry(const base::Error& error) {
+    using base::Errc;
+    return error.code == Errc::transport || error.code == Errc::transport_timeout ||
+           error.code == Errc::disconnected || error.code == Errc::pdu_timeout || error.code == Errc::login;
+}
+
+void offer_md5_alone(login::LoginConfig& login) {
+    login.chap.algorithms.assign(1, login::ChapAlgorithm::md5);
+}
+
+base::Error as_told(base::Error error) {
+    if (error.code == base::Errc::transport || error.code == base::Errc::disconnected) {
+        error.code = base::Errc::transport_timeout;
+    }
+    return error;
+}
+
+base::Duration pause_after(base::Errc failure, base::Duration before) {
+    const Pauses& pauses = failure == base::Errc::authentication ? pauses_of_the_refused
+                           : is_unreachable(failure)             ? pauses_of_the_unreachable
+                                                                 : usual_pauses;
+    return std::clamp(before * 2, pauses.first, pauses.longest);
+}
+
+base::Duration spread(base::Duration pause, std::uint32_t dice) {
+    const base::Duration part = pause / 4;
+    return pause - part + part * (dice % 1024) / 1024;
+}
+
+base::Result<void> LoginRoute::follow(const login::Redirect& redirect) {
+    Place next{redirect.host, redirect.port};
+    if (std::ranges::find(places_, next) != places_.end()) {
+        return base::fail(base::Errc::redirected,
+                          fmt::format("redirected in a circle: to {} port {} again", next.host, next.port));
+    }
+    if (hops() == base::limits::redirects_max) {
+        return base::fail(base::Errc::redirected,
+                          fmt::format("redirected more than {} times", base::limits::redirects_max));
+    }
+    places_.push_back(std::move(next));
+    permanent_ = permanent_ && redirect.permanent;
+    return {};
+}
+
+std::optional<Place> LoginRoute::moved_to() const {
+    return hops() != 0 && permanent_ ? std::optional(place()) : std::nullopt;
+}
+
+} // namespace iscsi::control

@@ -1,0 +1,267 @@
+#include "sim/kernel.hpp"
+
+#include "base/check.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <ctime>
+#include <utility>
+
+namespace iscsi::sim {
+namespace {
+
+thread_local Kernel* the_kernel = nullptr;
+
+} // namespace
+
+Kernel* Kernel::current() {
+    return the_kernel;
+}
+
+Kernel::Kernel(Stage& stage) : stage_(stage) {
+    base::check(the_kernel == nullptr, "a thread has one kernel at a time");
+    the_kernel = this;
+    due_.reserve(64);
+    ready_.reserve(32);
+}
+
+Kernel::~Kernel() {
+    leave();
+}
+
+void Kernel::leave() {
+    the_kernel = nullptr;
+}
+
+void Kernel::after(base::Duration delay, Happening& who, std::uint32_t what) {
+    due_.push_back({stage_.now + delay, numbers_++, what, &who});
+    std::push_heap(due_.begin(), due_.end(), [](const Due& a, const Due& b) { return a.later(b); });
+}
+
+void Kernel::wait(std::optional<base::Duration> timeout) {
+    base::Deadline deadline;
+    if (timeout) {
+        deadline = stage_.now + *timeout;
+    }
+    if (due_.empty() || (deadline && *deadline < due_.front().at)) {
+        stuck_ = !deadline;
+        stage_.now = deadline.value_or(stage_.now);
+        return;
+    }
+    std::pop_heap(due_.begin(), due_.end(), [](const Due& a, const Due& b) { return a.later(b); });
+    const Due next = due_.back();
+    due_.pop_back();
+    stage_.now = next.at;
+    ++happenings_;
+    next.who->happen(next.what);
+}
+
+int Kernel::open_socket() {
+    sockets_.push_back(std::make_unique<Socket>(*this));
+    return first_fd + static_cast<int>(sockets_.size()) - 1;
+}
+
+Socket* Kernel::socket(int fd) {
+    const auto at = static_cast<std::size_t>(fd - first_fd);
+    return fd >= first_fd && at < sockets_.size() ? sockets_[at].get() : nullptr;
+}
+
+void Kernel::wake_mailbox() {
+    if (mailbox_op_ != nullptr) {
+        complete(*std::exchange(mailbox_op_, nullptr), 8);
+    } else {
+        mailbox_woken_ = true;
+    }
+}
+
+io_uring_sqe* Kernel::next_sqe() {
+    if (sqe_count_ == sqes_.size()) {
+        submit();
+    }
+    io_uring_sqe* sqe = &sqes_[sqe_count_++];
+    *sqe = {};
+    return sqe;
+}
+
+void Kernel::submit() {
+    const unsigned count = std::exchange(sqe_count_, 0);
+    for (unsigned i = 0; i < count; ++i) {
+        submit_one(sqes_[i]);
+    }
+}
+
+void Kernel::submit_one(const io_uring_sqe& sqe) {
+    if (sqe.opcode == IORING_OP_ASYNC_CANCEL) {
+        return cancel(*reinterpret_cast<ring::Op*>(sqe.addr));
+    }
+    auto& op = *reinterpret_cast<ring::Op*>(sqe.user_data);
+    if (sqe.opcode == IORING_OP_READ && sqe.fd == mailbox_fd) {
+        mailbox_op_ = &op;
+        if (std::exchange(mailbox_woken_, false)) {
+            wake_mailbox();
+        }
+        return;
+    }
+    Socket* target = socket(sqe.fd);
+    base::check(target != nullptr, "the simulated kernel knows the descriptor");
+    auto* message = reinterpret_cast<msghdr*>(sqe.addr);
+    switch (sqe.opcode) {
+    case IORING_OP_CONNECT:
+        return target->connect(op);
+    case IORING_OP_RECV:
+        return target->receive(op, nullptr, {reinterpret_cast<std::byte*>(sqe.addr), sqe.len});
+    case IORING_OP_RECVMSG:
+        return target->receive(op, message, {});
+    case IORING_OP_SENDMSG:
+        return target->send(op, *message);
+    default:
+        base::check(false, "the simulated kernel knows the operation");
+    }
+}
+
+void Kernel::cancel(ring::Op& op) {
+    for (const auto& socket : sockets_) {
+        if (socket->cancel(op)) {
+            return;
+        }
+    }
+}
+
+} // namespace iscsi::sim
+
+// --- What the product calls.
+
+namespace iscsi::ring {
+
+base::Result<Ring> Ring::create(unsigned, SqeSize) {
+    return Ring();
+}
+
+Ring::Ring(Ring&& other) noexcept
+    : ring_(other.ring_), live_(other.live_), sqe_bytes_(other.sqe_bytes_), deferred_(other.deferred_) {}
+
+Ring::~Ring() = default;
+
+io_uring_sqe* Ring::raw_sqe() {
+    return sim::Kernel::current()->next_sqe();
+}
+
+io_uring_sqe* Ring::sqe(Op& op) {
+    base::check(!op.pending_, "an Op is submitted once at a time");
+    io_uring_sqe* sqe = raw_sqe();
+    io_uring_sqe_set_data(sqe, &op);
+    op.pending_ = true;
+    return sqe;
+}
+
+void Ring::cancel(Op& op) {
+    if (op.pending_) {
+        io_uring_prep_cancel(raw_sqe(), &op, 0);
+    }
+}
+
+void Ring::enter(std::optional<base::Duration> timeout) {
+    sim::Kernel& kernel = *sim::Kernel::current();
+    kernel.submit();
+    if (!kernel.ready() && timeout != base::Duration::zero()) {
+        kernel.wait(timeout);
+    }
+}
+
+void Ring::drain_task_work() {}
+
+unsigned Ring::run_completions() {
+    thread_local std::vector<sim::Kernel::Ready> ready;
+    ready.clear();
+    sim::Kernel::current()->take_ready(ready);
+    for (const sim::Kernel::Ready& one : ready) {
+        one.op->pending_ = false;
+        one.op->handler_(one.op->owner_, one.completion);
+    }
+    return static_cast<unsigned>(ready.size());
+}
+
+} // namespace iscsi::ring
+
+// The linker sends the product's system calls here (CMakeLists.txt: --wrap). What is not of the simulation
+// goes on to the C library.
+extern "C" {
+
+// NOLINTBEGIN(bugprone-reserved-identifier): the linker's names.
+int __real_clock_gettime(clockid_t clock, timespec* out);
+int __real_socket(int family, int type, int protocol);
+int __real_eventfd(unsigned count, int flags);
+int __real_close(int fd);
+int __real_setsockopt(int fd, int level, int name, const void* value, socklen_t bytes);
+int __real_getsockname(int fd, sockaddr* address, socklen_t* bytes);
+ssize_t __real_sendmsg(int fd, const msghdr* message, int flags);
+ssize_t __real_write(int fd, const void* bytes, std::size_t count);
+
+int __wrap_clock_gettime(clockid_t clock, timespec* out) {
+    iscsi::sim::Kernel* kernel = iscsi::sim::Kernel::current();
+    if (kernel == nullptr) {
+        return __real_clock_gettime(clock, out);
+    }
+    const std::int64_t now = kernel->stage().now.time_since_epoch().count();
+    out->tv_sec = now / 1'000'000'000;
+    out->tv_nsec = now % 1'000'000'000;
+    return 0;
+}
+
+int __wrap_socket(int family, int type, int protocol) {
+    iscsi::sim::Kernel* kernel = iscsi::sim::Kernel::current();
+    return kernel != nullptr ? kernel->open_socket() : __real_socket(family, type, protocol);
+}
+
+int __wrap_eventfd(unsigned count, int flags) {
+    return iscsi::sim::Kernel::current() != nullptr ? iscsi::sim::Kernel::mailbox_fd
+                                                    : __real_eventfd(count, flags);
+}
+
+int __wrap_close(int fd) {
+    if (fd < iscsi::sim::Kernel::mailbox_fd) {
+        return __real_close(fd);
+    }
+    iscsi::sim::Kernel* kernel = iscsi::sim::Kernel::current();
+    if (iscsi::sim::Socket* socket = kernel == nullptr ? nullptr : kernel->socket(fd)) {
+        socket->close_by_initiator();
+    }
+    return 0;
+}
+
+int __wrap_setsockopt(int fd, int level, int name, const void* value, socklen_t bytes) {
+    if (fd < iscsi::sim::Kernel::mailbox_fd) {
+        return __real_setsockopt(fd, level, name, value, bytes);
+    }
+    if (level == SOL_SOCKET && name == SO_LINGER) {
+        iscsi::sim::Kernel::current()->socket(fd)->set_abort_on_close();
+    }
+    return 0;
+}
+
+int __wrap_getsockname(int fd, sockaddr* address, socklen_t* bytes) {
+    return fd < iscsi::sim::Kernel::mailbox_fd ? __real_getsockname(fd, address, bytes) : -1;
+}
+
+ssize_t __wrap_sendmsg(int fd, const msghdr* message, int flags) {
+    if (fd < iscsi::sim::Kernel::mailbox_fd) {
+        return __real_sendmsg(fd, message, flags);
+    }
+    const ssize_t sent = iscsi::sim::Kernel::current()->socket(fd)->send_now(*message);
+    if (sent < 0) {
+        errno = static_cast<int>(-sent);
+        return -1;
+    }
+    return sent;
+}
+
+ssize_t __wrap_write(int fd, const void* bytes, std::size_t count) {
+    if (fd != iscsi::sim::Kernel::mailbox_fd) {
+        return __real_write(fd, bytes, count);
+    }
+    iscsi::sim::Kernel::current()->wake_mailbox();
+    return static_cast<ssize_t>(count);
+}
+// NOLINTEND(bugprone-reserved-identifier)
+
+} // extern "C"

@@ -1,0 +1,92 @@
+// The kernel below the daemon, simulated: io_uring, TCP sockets, eventfd and CLOCK_MONOTONIC, on virtual time
+// and in memory. The program is linked with these instead of ring/ring.cpp and the few system calls that the
+// rooms ring and shard make (-Wl,--wrap), so that everything above them - loop, stream, link, nexus, lun,
+// session, login - is the very product code. One kernel a thread at a time; everything of a schedule happens
+// on its thread. Waiting (Ring::enter) does the next thing that is due and moves the clock to it.
+#pragma once
+
+#include "ring/op.hpp"
+#include "ring/ring.hpp"
+#include "sim/socket.hpp"
+#include "sim/stage.hpp"
+
+#include <array>
+#include <cstdint>
+#include <liburing.h>
+#include <memory>
+#include <optional>
+#include <vector>
+
+namespace iscsi::sim {
+
+class Kernel {
+public:
+    /// Becomes the kernel of this thread.
+    explicit Kernel(Stage& stage);
+    Kernel(const Kernel&) = delete;
+    Kernel& operator=(const Kernel&) = delete;
+    ~Kernel();
+
+    static Kernel* current();
+    /// The thread has none any more.
+    void leave();
+
+    Stage& stage() { return stage_; }
+    /// Whoever connects meets it.
+    void listen(Listener& listener) { listener_ = &listener; }
+    Listener& listener() { return *listener_; }
+    Network network; ///< of connections from now on
+
+    /// `who` happens after `delay`.
+    void after(base::Duration delay, Happening& who, std::uint32_t what);
+    /// The next wait has nothing to wait for: a deadlock.
+    bool stuck() const { return stuck_; }
+    std::uint64_t happenings() const { return happenings_; }
+
+    // For sockets.
+    void complete(ring::Op& op, int result) { ready_.push_back({&op, {result, 0}}); }
+
+    // For the system calls and the ring.
+    int open_socket();
+    Socket* socket(int fd);
+    void wake_mailbox();
+    io_uring_sqe* next_sqe();
+    void submit();
+    bool ready() const { return !ready_.empty(); }
+    void wait(std::optional<base::Duration> timeout);
+    struct Ready {
+        ring::Op* op;
+        ring::Completion completion;
+    };
+    void take_ready(std::vector<Ready>& out) { out.swap(ready_); }
+
+    static constexpr int first_fd = 1 << 20;
+    static constexpr int mailbox_fd = first_fd - 1;
+
+private:
+    struct Due {
+        base::TimePoint at;
+        std::uint32_t number; ///< those of one moment happen in order
+        std::uint32_t what;
+        Happening* who;
+        bool later(const Due& other) const { return at != other.at ? at > other.at : number > other.number; }
+    };
+    void submit_one(const io_uring_sqe& sqe);
+    void cancel(ring::Op& op);
+
+    Stage& stage_;
+    Listener* listener_ = nullptr;
+    std::vector<Due> due_; ///< a heap, the next on top
+    std::uint32_t numbers_ = 0;
+    std::uint64_t happenings_ = 0;
+    bool stuck_ = false;
+
+    std::vector<std::unique_ptr<Socket>> sockets_;
+    std::array<io_uring_sqe, 64> sqes_;
+    unsigned sqe_count_ = 0;
+    std::vector<Ready> ready_;
+    ring::Op* mailbox_op_ = nullptr;
+    bool mailbox_woken_ = false;
+};
+
+} // namespace iscsi::sim
