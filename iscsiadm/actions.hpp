@@ -6,9 +6,21 @@
 #include "ipc/snapshot.hpp"
 #include "records/record.hpp"
 
+#include <cstdint>
+#include <tl/expected.hpp>
 #include <vector>
 
 namespace iscsi::adm {
+
+enum class Action : std::uint8_t { none, rescan, statistics, login, logout };
+
+/// Which of -R, -s, -l and -u is to be done when several are given, in open-iscsi's order; none of them
+/// leaves -o and the lists. `new_is_login`: -o new means one more login, as with -r. Options that exclude
+/// each other have been complained about; their exit code.
+tl::expected<Action, int> chosen_action(const Options& options, bool new_is_login);
+
+/// Rescan, statistics or logout of these sessions.
+int act_on(const Context& context, Action action, const std::vector<ipc::SessionSnapshot>& sessions);
 
 struct LoginOrder {
     std::vector<records::Record> nodes;

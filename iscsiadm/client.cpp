@@ -5,11 +5,12 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
-#include <cstdlib>
 #include <cstring>
 #include <poll.h>
+#include <spawn.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <thread>
 #include <unistd.h>
 #include <utility>
@@ -48,6 +49,23 @@ base::Result<Client> connect_patiently(const records::Paths& paths) {
         std::this_thread::sleep_for(pause);
         pause *= 2;
     }
+}
+
+/// Runs a shell command to its end; stdout, which belongs to our own results, is stderr for it.
+bool runs_well(const std::string& command) {
+    constexpr const char* shell = "/bin/sh";
+    std::string script = command;
+    std::array<char*, 4> words{const_cast<char*>("sh"), const_cast<char*>("-c"), script.data(), nullptr};
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
+    pid_t child = -1;
+    int failed = posix_spawn(&child, shell, &actions, nullptr, words.data(), environ);
+    posix_spawn_file_actions_destroy(&actions);
+    int status = -1;
+    while (failed == 0 && waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+    return failed == 0 && status == 0;
 }
 
 } // namespace
@@ -210,7 +228,7 @@ base::Result<Client> connect_or_start(const records::Store& store) {
         records::Warnings warnings;
         auto config = store.config(warnings);
         std::string command = config ? config->daemon.text(records::Key::daemon_startup) : "";
-        if (!command.empty() && std::system(command.c_str()) == 0) {
+        if (!command.empty() && runs_well(command)) {
             client = connect_patiently(store.paths());
         }
     }

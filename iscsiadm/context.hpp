@@ -23,6 +23,9 @@ int run_iface(const Context& context);
 int run_host(const Context& context);
 int run_fw(const Context& context);
 
+/// -n and -v on one record: all pairs or none. Names are looked at before the first value is set.
+base::Result<void> modify_all(records::Record& record, const Options& options);
+
 /// The operations of -o on node records (new, update, delete, show), for node mode and for the record of one
 /// session.
 int run_node_ops(const Context& context, const records::NodeFilter& filter);

@@ -3,11 +3,12 @@
 #include "actions.hpp"
 #include "base/text.hpp"
 #include "client.hpp"
+#include "json_output.hpp"
 #include "matching.hpp"
 #include "messages.hpp"
 #include "print.hpp"
 
-#include <algorithm>
+#include <array>
 
 namespace iscsi::adm {
 namespace {
@@ -20,17 +21,19 @@ base::Result<std::vector<records::Record>> read_bindings(const Context& context)
     std::vector<records::Record> bindings;
     records::Warnings warnings;
     for (const std::string& name : context.options.ifaces) {
-        auto iface = context.store.iface(name, warnings);
-        if (!iface) {
-            complain("Could not read iface info for {}. Make sure an iface config with the file name and "
-                     "iface.iscsi_ifacename {} is in {}.",
-                     name, name, context.store.paths().ifaces_dir());
-            return base::fail(base::Errc::not_found);
+        if (auto iface = context.store.iface(name, warnings)) {
+            bindings.push_back(std::move(*iface));
+            continue;
         }
-        bindings.push_back(std::move(*iface));
+        complain("Could not read iface info for {}. Make sure an iface config with the file name and "
+                 "iface.iscsi_ifacename {} is in {}.",
+                 name, name, context.store.paths().ifaces_dir());
     }
     if (!bindings.empty()) {
         return bindings;
+    }
+    if (!context.options.ifaces.empty()) {
+        return base::fail(base::Errc::not_found);
     }
     auto all = context.store.ifaces(warnings);
     complain_of(warnings);
@@ -64,10 +67,10 @@ std::vector<records::NodeId> ids_of(const std::vector<ipc::FoundPortal>& found) 
     return ids;
 }
 
-/// What apply_discovery is to be told: one entry a portal, whichever interfaces it was found through.
+/// What apply_discovery is to be told: each portal with the interface that it was found through.
 base::Result<records::DiscoveryUpdate> update_of(const Context& context, const records::Record& discovery,
                                                  const std::vector<records::NodeId>& found) {
-    unsigned ops = context.options.ops & static_cast<unsigned>(op_new | op_update | op_delete);
+    unsigned ops = context.options.ops;
     auto sessions = fetch_sessions(context.store.paths());
     if (!sessions) {
         return base::fail(sessions.error());
@@ -80,12 +83,30 @@ base::Result<records::DiscoveryUpdate> update_of(const Context& context, const r
     update.remove = ops == 0 || (ops & op_delete) != 0;
     update.in_use = in_use_of(*sessions);
     for (const records::NodeId& id : found) {
-        records::FoundPortal portal{id.target, id.portal};
-        if (std::ranges::find(update.found, portal) == update.found.end()) {
-            update.found.push_back(std::move(portal));
-        }
+        update.found.push_back({id.target, id.portal, id.iface});
     }
     return update;
+}
+
+/// With -d or -j: what became of the records. stdout belongs to the list of portals, and stderr is empty when
+/// all went well and nobody asked.
+void say_changes(const Context& context, const records::DiscoveryChanges& changes) {
+    const std::array<std::pair<std::string_view, const std::vector<records::NodeId>*>, 4> groups{{
+        {"added", &changes.added},
+        {"kept", &changes.kept},
+        {"removed", &changes.removed},
+        {"kept, because a session uses it:", &changes.spared},
+    }};
+    for (const auto& [what, nodes] : groups) {
+        for (const records::NodeId& node : *nodes) {
+            ipc::Json entry = json_of(node);
+            entry["change"] = std::string(nodes == &changes.spared ? "in use" : what);
+            add_json("changes", std::move(entry));
+            if (context.options.debug_level > 0) {
+                complain("{} {}", what, node_title(node));
+            }
+        }
+    }
 }
 
 base::Result<void> store_found(const Context& context, const records::Record& discovery,
@@ -101,10 +122,12 @@ base::Result<void> store_found(const Context& context, const records::Record& di
     if (!config) {
         return base::fail(config.error());
     }
+    update->overwrite = config->daemon.text(Key::daemon_rediscovery) == "overwrite";
     auto changes = context.store.apply_discovery(*update, *config);
     if (!changes) {
         return base::fail(changes.error());
     }
+    say_changes(context, *changes);
     return {};
 }
 
@@ -144,14 +167,18 @@ int could_not_discover(const records::Record& discovery, const base::Error& erro
 
 } // namespace
 
-int discover(const Context& context, const records::Record& discovery) {
+int discover(const Context& context, const DiscoverySource& source) {
     auto bindings = read_bindings(context);
     if (!bindings) {
         return exit_of(bindings.error().code);
     }
-    auto reply = ask(context, discovery, *bindings);
+    auto discovery = source();
+    if (!discovery) {
+        return discovery.error();
+    }
+    auto reply = ask(context, *discovery, *bindings);
     if (!reply) {
-        return could_not_discover(discovery, reply.error());
+        return could_not_discover(*discovery, reply.error());
     }
     for (const std::string& rejected : reply->rejected) {
         complain(base::printable(rejected));
@@ -163,11 +190,14 @@ int discover(const Context& context, const records::Record& discovery) {
     std::vector<records::NodeId> found = ids_of(reply->found);
     bool persistent = (context.options.ops & op_nonpersistent) == 0;
     if (persistent) {
-        if (auto stored = store_found(context, discovery, *bindings, found); !stored) {
+        if (auto stored = store_found(context, *discovery, *bindings, found); !stored) {
             return complain_of(stored.error());
         }
     }
-    say(context.options.print_level == 1 ? found_tree(found) : found_list(found));
+    for (const records::NodeId& id : found) {
+        add_json("found", json_of(id));
+    }
+    say(context.options.print_level > 0 ? found_sequence(found) : found_list(found));
     return context.options.login ? log_in_found(context, found) : exit_ok;
 }
 

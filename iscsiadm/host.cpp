@@ -3,8 +3,11 @@
 #include "base/text.hpp"
 #include "client.hpp"
 #include "context.hpp"
+#include "json_output.hpp"
 #include "messages.hpp"
 #include "print.hpp"
+
+#include <algorithm>
 
 namespace iscsi::adm {
 namespace {
@@ -25,21 +28,41 @@ std::string host_tree(const ipc::SessionSnapshot& session, const Options& option
         or_empty(iface.ip_address), or_empty(iface.hw_address), or_empty(iface.net_device));
     if (options.print_level >= 2) {
         text += "\t*********\n\tSessions:\n\t*********\n";
-        text += session_tree(std::span(&session, 1),
-                             TreeStyle{options.print_level - 1, options.show_secrets, "\t"});
+        TreeStyle style;
+        style.parameters = options.print_level >= 3;
+        style.disks = options.print_level >= 4;
+        style.show_secrets = options.show_secrets;
+        style.indent = "\t";
+        text += session_tree(std::span(&session, 1), style);
     }
     return text;
 }
 
+ipc::Json host_json(const ipc::SessionSnapshot& session, const Options& options) {
+    const ipc::InterfaceSnapshot& iface = session.iface;
+    return {{"number", session.host_number},
+            {"transport", iface.transport},
+            {"initiator_name", iface.initiator_name},
+            {"ip_address", iface.ip_address},
+            {"hw_address", iface.hw_address},
+            {"net_device", iface.net_device},
+            {"sessions", ipc::Json::array({json_of(session, options.show_secrets)})}};
+}
+
 /// -C: tables of adapters with firmware, which software hosts do not have.
-int run_submode(const Options& options) {
-    auto number = options.host ? base::parse_decimal(*options.host, UINT32_MAX) : std::nullopt;
-    if (*options.submode == "chap" && (!number || options.ops == 0)) {
-        complain("CHAP mode requires host no and valid operation");
-        return exit_of(base::Errc::invalid);
+int run_submode(const Options& options, const std::vector<ipc::SessionSnapshot>& sessions) {
+    auto given = options.host ? base::parse_decimal(*options.host, UINT32_MAX) : std::nullopt;
+    if (*options.submode == "chap" && options.ops == 0) {
+        return refuse("CHAP mode requires host no and valid operation");
     }
-    if (*options.submode == "flashnode" && number) {
-        complain("No flashnodes attached to host {}.", *number);
+    std::uint64_t number = given.value_or(0);
+    if (std::ranges::find(sessions, number, &ipc::SessionSnapshot::host_number) == sessions.end()) {
+        complain("Could not read proc_name for host{} rc 5.", number);
+        complain("Could not match hostno {} to transport.", number);
+        return exit_of(base::Errc::transport_not_found);
+    }
+    if (*options.submode == "flashnode") {
+        complain("No flashnodes attached to host {}.", number);
         return exit_of(base::Errc::not_found);
     }
     complain("{}: {}", *options.submode, base::text(base::Errc::not_supported));
@@ -52,16 +75,15 @@ int run_host(const Context& context) {
     const Options& options = context.options;
     bool known_submode = options.submode && (*options.submode == "chap" || *options.submode == "flashnode" ||
                                              *options.submode == "stats");
-    if (known_submode) {
-        return run_submode(options);
-    }
-    if (options.print_level < 0 || options.print_level > 4) {
-        complain("Invalid info level {}. Try 0 - 4.", options.print_level);
-        return exit_of(base::Errc::invalid);
+    if (!known_submode && (options.print_level < 0 || options.print_level > 4)) {
+        return refuse(fmt::format("Invalid info level {}. Try 0 - 4.", options.print_level));
     }
     auto sessions = fetch_sessions(context.store.paths());
     if (!sessions) {
         return complain_of(sessions.error());
+    }
+    if (known_submode) {
+        return run_submode(options, *sessions);
     }
     if (options.host && !options.submode) {
         std::erase_if(*sessions, [&](const ipc::SessionSnapshot& session) {
@@ -72,7 +94,11 @@ int run_host(const Context& context) {
         complain("No iSCSI hosts.");
         return exit_of(base::Errc::not_found);
     }
+    if (options.print_level == 4) {
+        say(version_lines());
+    }
     for (const ipc::SessionSnapshot& session : *sessions) {
+        add_json("hosts", host_json(session, options));
         say(options.print_level == 0 ? host_line(session) : host_tree(session, options));
     }
     return exit_ok;

@@ -1,5 +1,6 @@
 #include "actions.hpp"
 #include "client.hpp"
+#include "json_output.hpp"
 #include "matching.hpp"
 #include "messages.hpp"
 #include "print.hpp"
@@ -46,6 +47,8 @@ private:
             sessions, [&](const ipc::SessionSnapshot& session) { return runs_on(session, id); });
         auto requested = order_.one_more ? present + 1 : node.number(Key::session_nr_sessions);
         if (present >= requested) {
+            base::Error present_already{base::Errc::session_exists, {}};
+            add_action("login", json_of(id), &present_already);
             complain("{}: {} session{} requested, but {} already present.", id.iface, requested,
                      requested == 1 ? "" : "s", present);
             keep(base::Errc::session_exists);
@@ -70,10 +73,7 @@ private:
         // Each login is waited for in order, and said as soon as it is known.
         flush_output();
         if (client && context_.options.no_wait) {
-            if (auto sent = client->flush(); !sent) {
-                keep(sent.error().code);
-                complain(reported(sent.error()));
-            }
+            do_not_wait(client->flush());
             return;
         }
         for (const Wanted& wanted : wanted_) {
@@ -82,8 +82,22 @@ private:
         }
     }
 
+    /// -W: whether the logins were asked for is all that is known.
+    void do_not_wait(const base::Result<void>& sent) {
+        for (const Wanted& wanted : wanted_) {
+            ipc::Json entry = json_of(node_id(*wanted.node));
+            entry["note"] = "not waited for";
+            add_action("login", std::move(entry), sent ? nullptr : &sent.error());
+        }
+        if (!sent) {
+            keep(sent.error().code);
+            complain(reported(sent.error()));
+        }
+    }
+
     void report(const Wanted& wanted, const base::Result<ipc::LoginReply>& reply) {
         std::string title = node_title(node_id(*wanted.node));
+        add_login(node_id(*wanted.node), reply);
         if (!reply) {
             keep(reply.error().code);
             complain_lines(reply.error().detail);
@@ -98,6 +112,19 @@ private:
         }
         say(attached_lines(reply->luns, note));
         flush_output();
+    }
+
+    static void add_login(const records::NodeId& node, const base::Result<ipc::LoginReply>& reply) {
+        ipc::Json entry = json_of(node);
+        if (reply) {
+            entry["sid"] = reply->sid;
+            entry["note"] = reply->note;
+            entry["luns"] = ipc::Json::array();
+            for (const ipc::AttachedLun& lun : reply->luns) {
+                entry["luns"].push_back(json_of(lun));
+            }
+        }
+        add_action("login", std::move(entry), reply ? nullptr : &reply.error());
     }
 
     /// The first failure is the exit code.

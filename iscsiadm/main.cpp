@@ -1,9 +1,12 @@
 // iscsiadm: owns the record database and asks the daemon; it never speaks iSCSI itself.
+#include "base/text.hpp"
 #include "client.hpp"
 #include "context.hpp"
+#include "json_output.hpp"
 #include "messages.hpp"
 
 #include <cerrno>
+#include <strings.h>
 #include <sys/stat.h>
 
 namespace iscsi::adm {
@@ -22,17 +25,20 @@ base::Result<ipc::Done> ask_to_stop(const records::Store& store) {
     return expect<ipc::Done>(client->wait(id));
 }
 
-/// -k. The exit code is 0 whatever happens: scripts that stop a daemon which is not there count on it.
-int run_stop(const records::Store& store, int priority) {
-    if (priority != 0) {
-        complain("Invalid iscsid priority {}. Priority must be 0.", priority);
+/// -k. Where no daemon runs the exit code is 0: scripts that stop one which is not there count on it.
+int run_stop(const records::Store& store, const std::string& priority) {
+    if (priority != "0") {
+        return refuse(
+            fmt::format("Invalid iscsid priority {}. Priority must be 0.", base::printable(priority)));
+    }
+    auto done = ask_to_stop(store);
+    add_action("stop", ipc::Json::object(), done ? nullptr : &done.error());
+    if (done) {
         return exit_ok;
     }
-    if (auto done = ask_to_stop(store); !done) {
-        complain(reported(done.error()));
-        complain("Could not stop iscsid. Trying sending iscsid SIGTERM or SIGKILL signals manually");
-    }
-    return exit_ok;
+    complain(reported(done.error()));
+    complain("Could not stop iscsid. Trying sending iscsid SIGTERM or SIGKILL signals manually");
+    return done.error().code == base::Errc::daemon_not_running ? exit_ok : exit_of(done.error().code);
 }
 
 int run_mode(const Context& context) {
@@ -54,22 +60,81 @@ int run_mode(const Context& context) {
     return exit_of(base::Errc::internal);
 }
 
+/// A MAC address in place of the host's number. Gives the exit code where no host has it.
+std::optional<int> resolve_host(const records::Store& store, Options& options) {
+    if (!options.host || options.host->find(':') == std::string::npos) {
+        return std::nullopt;
+    }
+    auto sessions = fetch_sessions(store.paths());
+    if (!sessions) {
+        return complain_of(sessions.error());
+    }
+    for (const ipc::SessionSnapshot& session : *sessions) {
+        if (::strcasecmp(session.iface.hw_address.c_str(), options.host->c_str()) == 0) {
+            options.host = std::to_string(session.host_number);
+            return std::nullopt;
+        }
+    }
+    return refuse("Could not match MAC to host.");
+}
+
+/// The list of the document that a command is about: it is there even when it is empty.
+std::string_view own_list(const Options& options) {
+    constexpr unsigned shows = op_show | op_nonpersistent;
+    bool discovers = options.mode == Mode::discovery || options.mode == Mode::discoverydb;
+    if (discovers && (options.discover || (options.mode == Mode::discovery && options.type))) {
+        return "found";
+    }
+    if (options.statistics) {
+        return "sessions";
+    }
+    if (options.login || options.logout || options.rescan || options.login_all || options.logout_all ||
+        options.stop_priority || (options.ops & ~shows) != 0) {
+        return "actions";
+    }
+    switch (options.mode.value_or(Mode::node)) {
+    case Mode::discovery:
+    case Mode::discoverydb:
+        return "discoveries";
+    case Mode::session:
+        return options.session && options.print_level == 0 ? "nodes" : "sessions";
+    case Mode::iface:
+        return "interfaces";
+    case Mode::host:
+        return "hosts";
+    case Mode::node:
+    case Mode::fw:
+        break;
+    }
+    return "nodes";
+}
+
 int run(int argc, char** argv) {
     Parsed parsed = parse_options(argc, argv);
     if (parsed.exit_code) {
         return *parsed.exit_code;
     }
-    const Options& options = parsed.options;
-    records::Store store(records::Paths::from_environment());
+    Options& options = parsed.options;
+    want_notes(options.debug_level > 0);
+    auto paths = records::find_paths();
+    if (!paths) {
+        complain("{}", paths.error().message());
+        return exit_of(paths.error().code);
+    }
+    records::Store store(std::move(*paths));
     if (options.stop_priority) {
+        begin_list(own_list(options));
         return run_stop(store, *options.stop_priority);
     }
-    if (options.unknown_mode) {
-        complain("mode -1 is not yet supported");
-        return exit_of(base::Errc::invalid);
+    if (options.refused != 0) {
+        return refuse(fmt::format("unrecognized character '{}'", static_cast<char>(options.refused)));
     }
     if (!options.mode) {
         return point_to_help();
+    }
+    begin_list(own_list(options));
+    if (auto wrong = resolve_host(store, options)) {
+        return *wrong;
     }
     PortalOrExit portal = portal_of(options);
     if (portal.exit_code) {
@@ -85,6 +150,7 @@ int main(int argc, char** argv) {
     // Records hold secrets: whatever is created is for root alone.
     umask(S_IRWXG | S_IRWXO);
     int exit_code = iscsi::adm::run(argc, argv);
+    iscsi::adm::finish_json(exit_code);
     if (!iscsi::adm::flush_output()) {
         iscsi::adm::complain("stdout cannot be written");
         return exit_code == iscsi::adm::exit_ok ? iscsi::adm::exit_failure : exit_code;

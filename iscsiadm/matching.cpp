@@ -1,8 +1,12 @@
 #include "matching.hpp"
 
+#include "base/text.hpp"
 #include "messages.hpp"
+#include "print.hpp"
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <map>
 #include <memory>
 #include <netdb.h>
@@ -94,6 +98,9 @@ base::Result<std::vector<records::Record>> read_nodes(const Context& context,
     records::Warnings warnings;
     auto nodes = context.store.nodes(filter, warnings);
     complain_of(warnings);
+    if (nodes) {
+        std::ranges::for_each(*nodes, note_kept);
+    }
     return nodes;
 }
 
@@ -101,6 +108,43 @@ void complain_of(const records::Warnings& warnings) {
     for (const std::string& warning : warnings) {
         complain(warning);
     }
+}
+
+void note_all(const records::Warnings& warnings) {
+    for (const std::string& warning : warnings) {
+        note(warning);
+    }
+}
+
+void note_kept(const records::Record& record) {
+    bool is_node = record.kind() == records::RecordKind::node;
+    for (const std::string& line : record.notes()) {
+        note(is_node ? fmt::format("{}: {}", node_title(node_id(record)), line) : line);
+    }
+}
+
+base::Result<records::Record> read_iface(const Context& context, const std::string& name) {
+    records::Warnings warnings;
+    auto iface = context.store.iface(name, warnings);
+    complain_of(warnings);
+    if (iface) {
+        note_kept(*iface);
+    }
+    return iface;
+}
+
+void complain_of_iface(const std::string& name, const base::Error& error) {
+    bool is_missing = error.code == base::Errc::invalid || error.detail.ends_with(std::strerror(ENOENT));
+    if (!is_missing) {
+        complain_lines(error.detail);
+    }
+    complain("Could not read iface info for {}.", base::printable(name));
+}
+
+void complain_of_use(const records::NodeId& node) {
+    complain("This command will remove the record {}, but a session is using it. Logout session then rerun "
+             "command to remove record.",
+             node_title(node));
 }
 
 } // namespace iscsi::adm

@@ -23,11 +23,22 @@ std::vector<ipc::SessionSnapshot> matching_sessions(const std::vector<ipc::Sessi
 /// Tells the store which records must not vanish. The sessions are copied.
 records::InUse in_use_of(std::vector<ipc::SessionSnapshot> sessions);
 
-/// The matching node records; what was wrong with files is said on stderr.
+/// The matching node records; files that cannot be used are complained about.
 base::Result<std::vector<records::Record>> read_nodes(const Context& context,
                                                       const records::NodeFilter& filter);
 
-/// Warnings of files as complaints.
+/// Files that cannot be used as complaints.
 void complain_of(const records::Warnings& warnings);
+/// What iscsid.conf has that cannot be used, for those who want notes.
+void note_all(const records::Warnings& warnings);
+/// Values of a record that cannot be used, likewise.
+void note_kept(const records::Record& record);
+
+/// The interface record of that name; what cannot be used in it is noted.
+base::Result<records::Record> read_iface(const Context& context, const std::string& name);
+/// "Could not read iface info for if1.", and before it why, unless there is just no such interface.
+void complain_of_iface(const std::string& name, const base::Error& error);
+/// That a session keeps this record from being removed.
+void complain_of_use(const records::NodeId& node);
 
 } // namespace iscsi::adm

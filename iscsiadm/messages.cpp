@@ -1,14 +1,30 @@
 #include "messages.hpp"
 
 #include "base/text.hpp"
+#include "json_output.hpp"
 
 namespace iscsi::adm {
+namespace {
+
+bool& notes_are_wanted() {
+    static bool wanted = false;
+    return wanted;
+}
+
+} // namespace
 
 void say(std::string_view text) {
+    if (is_json()) {
+        return;
+    }
     std::fwrite(text.data(), 1, text.size(), stdout);
 }
 
 void complain(std::string_view text) {
+    if (is_json()) {
+        add_message(text);
+        return;
+    }
     std::fflush(stdout);
     std::string line = fmt::format("iscsiadm: {}\n", text);
     std::fwrite(line.data(), 1, line.size(), stderr);
@@ -22,9 +38,29 @@ void complain_lines(std::string_view text) {
     }
 }
 
+void note(std::string_view text) {
+    if (is_json() || notes_are_wanted()) {
+        complain(text);
+    }
+}
+
+void want_notes(bool wanted) {
+    notes_are_wanted() = wanted;
+}
+
 int complain_of(const base::Error& error) {
     complain_lines(error.message());
     return exit_of(error.code);
+}
+
+int refuse(std::string_view complaint) {
+    complain(complaint);
+    return exit_of(base::Errc::invalid);
+}
+
+int no_records_found() {
+    complain("No records found");
+    return exit_of(base::Errc::not_found);
 }
 
 std::string reported(const base::Error& error) {
@@ -33,6 +69,9 @@ std::string reported(const base::Error& error) {
 }
 
 int point_to_help() {
+    if (is_json()) {
+        return exit_of(base::Errc::invalid);
+    }
     std::fflush(stdout);
     std::fputs("Try `iscsiadm --help' for more information.\n", stderr);
     return exit_of(base::Errc::invalid);

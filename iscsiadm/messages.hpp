@@ -1,5 +1,6 @@
-// What iscsiadm says: results on stdout, bare; complaints on stderr behind "iscsiadm: ". Nothing is written
-// to stderr when a command succeeds, because callers take that for a failure. One thread.
+// What iscsiadm says: results on stdout, bare; complaints on stderr behind "iscsiadm: "; with -j neither, but
+// the document of json_output.hpp. Nothing is written to stderr when a command succeeds, unless -d asks for
+// notes, because callers take that for a failure. Module state: whether notes are wanted. One thread.
 #pragma once
 
 #include "base/error.hpp"
@@ -30,8 +31,17 @@ void complain(fmt::format_string<Args...> format, Args&&... args) {
 /// Every line of `text` as a complaint of its own.
 void complain_lines(std::string_view text);
 
+/// What only those want to know who ask for more: a line of stderr with -d, and always one of the document.
+void note(std::string_view text);
+/// Whether note() writes to stderr.
+void want_notes(bool wanted);
+
 /// The complaint of a failed operation, and the exit code to end with.
 int complain_of(const base::Error& error);
+/// Complains of a wrong command line and gives its exit code.
+int refuse(std::string_view complaint);
+/// "No records found" and its exit code.
+int no_records_found();
 
 /// "initiator reported error (15 - session exists)"
 std::string reported(const base::Error& error);

@@ -1,8 +1,10 @@
 #include "actions.hpp"
 #include "client.hpp"
 #include "context.hpp"
+#include "json_output.hpp"
 #include "matching.hpp"
 #include "messages.hpp"
+#include "option_table.hpp"
 #include "print.hpp"
 
 #include <algorithm>
@@ -13,16 +15,6 @@ namespace {
 
 using records::Key;
 
-int invalid(std::string_view complaint) {
-    complain(complaint);
-    return exit_of(base::Errc::invalid);
-}
-
-int no_records_found() {
-    complain("No records found");
-    return exit_of(base::Errc::not_found);
-}
-
 bool is_startup(const records::Record& node, std::string_view wanted) {
     return wanted == "all" || node.text(Key::node_startup) == wanted ||
            node.text(Key::conn_startup) == wanted;
@@ -30,8 +22,7 @@ bool is_startup(const records::Record& node, std::string_view wanted) {
 
 /// -L: the records whose startup is the wanted one.
 int log_in_all(const Context& context, std::string_view wanted) {
-    constexpr std::array<std::string_view, 4> known{"all", "manual", "automatic", "onboot"};
-    if (std::ranges::find(known, wanted) == known.end()) {
+    if (!has_word(words_behind('L', "node"), wanted)) {
         complain("Invalid loginall option {}.", wanted);
         return point_to_help();
     }
@@ -71,8 +62,7 @@ int log_in_all(const Context& context, std::string_view wanted) {
 
 /// -U: the sessions whose record has the wanted startup. Sessions of the boot are never among them.
 int log_out_all(const Context& context, std::string_view wanted) {
-    constexpr std::array<std::string_view, 3> known{"all", "manual", "automatic"};
-    if (std::ranges::find(known, wanted) == known.end()) {
+    if (!has_word(words_behind('U', "node"), wanted)) {
         complain("Invalid logoutall option {}.", wanted);
         return point_to_help();
     }
@@ -97,7 +87,7 @@ int log_out_all(const Context& context, std::string_view wanted) {
 int list_nodes(const Context& context) {
     const Options& options = context.options;
     if (options.print_level != 0 && options.print_level != 1) {
-        return invalid(fmt::format("Invalid info level {}. Try 0 or 1.", options.print_level));
+        return refuse(fmt::format("Invalid info level {}. Try 0 or 1.", options.print_level));
     }
     auto nodes = read_nodes(context, records::NodeFilter{});
     if (!nodes) {
@@ -105,6 +95,9 @@ int list_nodes(const Context& context) {
     }
     if (nodes->empty()) {
         return no_records_found();
+    }
+    for (const records::Record& node : *nodes) {
+        add_json("nodes", json_of(node_id(node)));
     }
     say(options.print_level == 1 ? node_tree(*nodes) : node_list(*nodes));
     return exit_ok;
@@ -118,43 +111,56 @@ int log_in_matching(const Context& context) {
     return nodes->empty() ? no_records_found() : log_in(context, LoginOrder{*nodes});
 }
 
+/// -I names an interface that exists, whatever is to be done; the exit code is open-iscsi's. Of several the
+/// first one counts.
+std::optional<int> check_iface(const Context& context) {
+    const Options& options = context.options;
+    if (options.ifaces.size() > 1) {
+        complain("NODE mode only accepts one interface. Using the first one driver  hwaddress  ipaddress .");
+    }
+    if (options.ifaces.empty()) {
+        return std::nullopt;
+    }
+    const std::string& name = options.ifaces.front();
+    if (auto iface = read_iface(context, name); !iface) {
+        complain_of_iface(name, iface.error());
+        return exit_of(base::Errc::no_memory);
+    }
+    return std::nullopt;
+}
+
 /// -u, -R and -s: about the sessions that -T, -p and -I mean.
-int act_on_sessions(const Context& context) {
+int act_on_sessions(const Context& context, Action action) {
     auto all = fetch_sessions(context.store.paths());
     if (!all) {
         return complain_of(all.error());
     }
-    auto sessions = matching_sessions(*all, filter_of(context));
-    if (context.options.logout) {
-        return log_out(context, sessions);
-    }
-    return context.options.rescan ? rescan(context, sessions) : print_statistics(sessions);
+    return act_on(context, action, matching_sessions(*all, filter_of(context)));
 }
 
 } // namespace
 
 int run_node(const Context& context) {
     const Options& options = context.options;
-    if (options.ifaces.size() > 1) {
-        return invalid("node mode: only one interface can be given");
-    }
     if (options.login_all) {
         return log_in_all(context, *options.login_all);
     }
     if (options.logout_all) {
         return log_out_all(context, *options.logout_all);
     }
-    if (options.login && options.logout) {
-        return invalid("Invalid parameters. Both login and logout passed in");
+    if (auto wrong = check_iface(context)) {
+        return *wrong;
     }
-    if ((options.login || options.logout) && options.ops != 0) {
-        return invalid("Invalid parameters. Login/logout and op passed in");
+    // Making a record comes before everything else, and nothing else is done then.
+    auto action = options.ops == op_new ? Action::none : chosen_action(options, false);
+    if (!action) {
+        return action.error();
     }
-    if (options.login) {
+    if (*action == Action::login) {
         return log_in_matching(context);
     }
-    if (options.logout || options.rescan || options.statistics) {
-        return act_on_sessions(context);
+    if (*action != Action::none) {
+        return act_on_sessions(context, *action);
     }
     bool filtered = options.target || options.portal || !options.ifaces.empty();
     return filtered || options.ops != 0 ? run_node_ops(context, filter_of(context)) : list_nodes(context);

@@ -1,7 +1,12 @@
 #include "options.hpp"
 
+#include "base/limits.hpp"
+#include "base/text.hpp"
+#include "json_output.hpp"
 #include "messages.hpp"
+#include "option_table.hpp"
 #include "records/text.hpp"
+#include "session_number.hpp"
 
 #include <algorithm>
 #include <array>
@@ -12,105 +17,92 @@
 namespace iscsi::adm {
 namespace {
 
-struct OptionRow {
-    int letter;
-    const char* name;
-    int argument;           ///< no_argument, required_argument, optional_argument
-    std::string_view modes; ///< d discovery and discoverydb, n node, s session, i iface, h host, f fw
-    std::string_view help;
-};
-
-constexpr std::array rows{
-    OptionRow{'m', "mode", required_argument, "dnsihf",
-              "discovery, discoverydb, node, session, iface, host, fw"},
-    OptionRow{'p', "portal", required_argument, "dn", "address[:port][,group], IPv6 in brackets"},
-    OptionRow{'T', "targetname", required_argument, "n", "name of a target"},
-    OptionRow{'I', "interface", required_argument, "dni", "interface record; may be repeated in discovery"},
-    OptionRow{'o', "op", required_argument, "dnsih",
-              "new, update, delete, show, nonpersistent; iface: apply, applyall"},
-    OptionRow{'t', "type", required_argument, "dh", "sendtargets (st), isns, fw"},
-    OptionRow{'n', "name", required_argument, "dnsihf", "key to change; may be repeated with its -v"},
-    OptionRow{'v', "value", required_argument, "dnsihf", "value of the key"},
-    OptionRow{'H', "host", required_argument, "ih", "host number or MAC address"},
-    OptionRow{'r', "sid", required_argument, "s", "session number"},
-    OptionRow{'R', "rescan", no_argument, "ns", "look for new, changed and vanished logical units"},
-    OptionRow{'P', "print", required_argument, "dnsih", "print level"},
-    OptionRow{'D', "discover", no_argument, "d", "discover with a stored discovery record"},
-    OptionRow{'l', "login", no_argument, "dnf", "log in"},
-    OptionRow{'L', "loginall", required_argument, "n", "log in to all, manual, automatic or onboot records"},
-    OptionRow{'u', "logout", no_argument, "ns", "log out"},
-    OptionRow{'U', "logoutall", required_argument, "n", "log out of all, manual or automatic records"},
-    OptionRow{'s', "stats", no_argument, "ns", "print the counters"},
-    OptionRow{'k', "killiscsid", required_argument, "", "0: end the daemon without logging out"},
-    OptionRow{'d', "debug", required_argument, "dnsihf", "0 to 8: say more on stderr"},
-    OptionRow{'S', "show", no_argument, "dns", "do not mask secrets"},
-    OptionRow{'V', "version", no_argument, "", "print the version"},
-    OptionRow{'h', "help", no_argument, "", "print this"},
-    OptionRow{'C', "submode", required_argument, "ih", "iface: ping; host: chap, flashnode, stats"},
-    OptionRow{'a', "ip", required_argument, "i", "address to ping"},
-    OptionRow{'b', "packetsize", required_argument, "i", "bytes of a ping"},
-    OptionRow{'c', "count", required_argument, "i", "number of pings"},
-    OptionRow{'i', "interval", required_argument, "si", "seconds between pings"},
-    OptionRow{'x', "index", required_argument, "h", "entry of a host adapter's table"},
-    OptionRow{'A', "portal_type", optional_argument, "h", "ipv4 or ipv6"},
-    OptionRow{'W', "no_wait", no_argument, "nf", "do not wait for logins to end"},
-};
-
-struct ModeRow {
-    std::string_view name;
-    Mode mode;
-    char letter;
-    std::string_view title; ///< in complaints
-};
-
-constexpr std::array mode_rows{
-    ModeRow{"discovery", Mode::discovery, 'd', "discovery"},
-    ModeRow{"discoverydb", Mode::discoverydb, 'd', "discovery"},
-    ModeRow{"node", Mode::node, 'n', "node"},
-    ModeRow{"session", Mode::session, 's', "session"},
-    ModeRow{"iface", Mode::iface, 'i', "iface"},
-    ModeRow{"host", Mode::host, 'h', "host"},
-    ModeRow{"fw", Mode::fw, 'f', "fw"},
-};
-
-constexpr std::array<std::pair<std::string_view, unsigned>, 9> op_rows{{
-    {"new", op_new},
-    {"delete", op_delete},
-    {"update", op_update},
-    {"show", op_show},
-    {"nonpersistent", op_nonpersistent},
-    {"apply", op_apply},
-    {"applyall", op_apply_all},
-    {"login", op_login},
-    {"logout", op_logout},
-}};
+constexpr bool operations_are_known() {
+    for (const WordRow& row : word_rows) {
+        std::size_t known = 0;
+        for (const auto& [name, op] : op_rows) {
+            known += row.letter == 'o' && has_word(row.words, name) ? 1U : 0U;
+        }
+        if (row.letter == 'o' && known != static_cast<std::size_t>(std::ranges::count(row.words, ' ')) + 1) {
+            return false;
+        }
+    }
+    return true;
+}
+static_assert(operations_are_known(), "the words behind -o are operations");
 
 /// What getopt_long found, in order; '?' for what it refused.
 struct Token {
     int letter;
     std::string argument;
+    int refused = 0; ///< the letter that was refused; 0 for a long option
 };
 
-std::vector<Token> tokens_of(int argc, char** argv) {
-    std::string letters;
-    std::vector<option> names;
-    for (const OptionRow& row : rows) {
-        letters += static_cast<char>(row.letter);
-        // The long form alone may come without its argument.
-        letters += row.argument == no_argument ? "" : ":";
-        names.push_back(option{row.name, row.argument, nullptr, row.letter});
-    }
-    names.push_back(option{nullptr, 0, nullptr, 0});
-    std::vector<Token> tokens;
-    optind = 0;
-    for (;;) {
-        int letter = getopt_long(argc, argv, letters.c_str(), names.data(), nullptr);
-        if (letter == -1) {
-            return tokens;
+/// getopt_long over one command line, which can be read again from the start.
+class Words {
+public:
+    Words(int argc, char** argv) : given_(argv, argv + argc) {
+        for (const OptionRow& row : option_rows) {
+            letters_ += static_cast<char>(row.letter);
+            // The long form alone may come without its argument.
+            letters_ += row.argument == no_argument ? "" : ":";
+            names_.push_back(option{row.name, row.argument, nullptr, row.letter});
         }
-        tokens.push_back(Token{letter, optarg == nullptr ? "" : optarg});
+        names_.push_back(option{nullptr, 0, nullptr, 0});
     }
-}
+
+    /// All of it; what is refused is not complained about yet.
+    std::vector<Token> tokens() {
+        std::vector<Token> tokens;
+        begin();
+        for (int letter = next(); letter != -1; letter = next()) {
+            tokens.push_back(Token{letter, optarg == nullptr ? "" : optarg, letter == '?' ? optopt : 0});
+        }
+        return tokens;
+    }
+
+    /// Has getopt_long say what is wrong with the token of this index.
+    void complain_of_token(std::size_t index) {
+        flush_output();
+        begin();
+        for (std::size_t i = 0; i < index; ++i) {
+            next();
+        }
+        opterr = 1;
+        if (!is_json()) {
+            next();
+            return;
+        }
+        // getopt_long writes to what `stderr` is, a variable in this C library.
+        char* text = nullptr;
+        std::size_t size = 0;
+        std::FILE* real = std::exchange(stderr, open_memstream(&text, &size));
+        next();
+        std::fclose(std::exchange(stderr, real));
+        std::string_view said(text, size);
+        std::string program = fmt::format("{}: ", given_.front());
+        complain_lines(said.starts_with(program) ? said.substr(program.size()) : said);
+        std::free(text);
+    }
+
+private:
+    void begin() {
+        // getopt_long sorts the words, and a word at the end could become the argument that was missing.
+        words_ = given_;
+        words_.push_back(nullptr);
+        optind = 0;
+        opterr = 0;
+    }
+    int next() {
+        return getopt_long(static_cast<int>(given_.size()), words_.data(), letters_.c_str(), names_.data(),
+                           nullptr);
+    }
+
+    std::vector<char*> given_;
+    std::vector<char*> words_;
+    std::string letters_;
+    std::vector<option> names_;
+};
 
 void print_help() {
     say("iscsiadm -m discoverydb [-t type -p portal [-I iface]...] [-o op [-n name -v value]...] [-D [-l]] "
@@ -122,29 +114,16 @@ void print_help() {
         "iscsiadm -m session [-r sid] [-u | -R | -s | -o op [-n name -v value]...] [-P 0..3] [-S]\n"
         "iscsiadm -m iface [-I iface [-o op [-n name -v value]...]] [-P 0|1]\n"
         "iscsiadm -m host [-H number] [-P 0..4]\n"
-        "iscsiadm -m fw [-l]\n"
+        "iscsiadm -m fw\n"
         "iscsiadm -k 0\n\n");
-    for (const OptionRow& row : rows) {
+    for (const OptionRow& row : option_rows) {
         say("  -{}, --{:<12} {}\n", static_cast<char>(row.letter), row.name, row.help);
     }
 }
 
 const OptionRow* row_of(int letter) {
-    const auto* row = std::ranges::find(rows, letter, &OptionRow::letter);
-    return row == rows.end() ? nullptr : row;
-}
-
-/// Complains about the first option that `mode` does not take.
-std::optional<int> check_mode(const ModeRow& mode, const std::vector<Token>& tokens) {
-    for (const Token& token : tokens) {
-        const OptionRow* row = row_of(token.letter);
-        if (row == nullptr || row->modes.find(mode.letter) == std::string_view::npos) {
-            complain("{} mode: option '-{}' is not allowed/supported", mode.title,
-                     static_cast<char>(token.letter));
-            return exit_of(base::Errc::invalid);
-        }
-    }
-    return std::nullopt;
+    const auto* row = std::ranges::find(option_rows, letter, &OptionRow::letter);
+    return row == option_rows.end() ? nullptr : row;
 }
 
 /// Reads the number at the start of `text` as atoi does: callers pass what is none.
@@ -152,19 +131,31 @@ int leading_number(const std::string& text) {
     return static_cast<int>(std::strtol(text.c_str(), nullptr, 10));
 }
 
+/// The level of -P; -1 is that of a command without it.
+int print_level_of(const std::string& text) {
+    int level = leading_number(text);
+    return level == -1 ? 0 : level;
+}
+
 class Parser {
 public:
-    explicit Parser(std::vector<Token> tokens) : tokens_(std::move(tokens)) {}
+    explicit Parser(Words words) : words_(std::move(words)), tokens_(words_.tokens()) {}
 
     Parsed run() {
-        for (const Token& token : tokens_) {
-            auto exit_code = take(token);
-            if (!exit_code) {
-                exit_code = take_value(token);
-            }
+        // What is wrong with the rest is told in the form that was asked for, too.
+        if (std::ranges::find(tokens_, 'j', &Token::letter) != tokens_.end()) {
+            begin_json();
+        }
+        for (std::size_t i = 0; i < tokens_.size(); ++i) {
+            auto exit_code = take(tokens_[i]);
             if (exit_code) {
                 return Parsed{{}, exit_code};
             }
+            if (tokens_[i].letter == '?') {
+                words_.complain_of_token(i);
+                options_.refused = tokens_[i].refused;
+            }
+            take_value(tokens_[i]);
         }
         options_.half_value = name_.has_value() || value_.has_value();
         return Parsed{std::move(options_), std::nullopt};
@@ -174,9 +165,11 @@ private:
     std::optional<int> take(const Token& token) {
         switch (token.letter) {
         case 'h':
+            leave_json();
             print_help();
             return exit_ok;
         case 'V':
+            leave_json();
             say("iscsiadm version {}\n", records::compat_version);
             return exit_ok;
         case 'm':
@@ -184,7 +177,12 @@ private:
         case 'o':
             return take_op(token.argument);
         case 't':
-            return take_type(token.argument);
+            take_type(token.argument);
+            return std::nullopt;
+        case 'I':
+            return take_iface(token.argument);
+        case 'r':
+            return take_session(token.argument);
         default:
             take_flag(token.letter);
             return std::nullopt;
@@ -192,7 +190,7 @@ private:
     }
 
     void take_flag(int letter) {
-        constexpr std::array<std::pair<int, bool Options::*>, 8> flags{{
+        constexpr std::array<std::pair<int, bool Options::*>, 7> flags{{
             {'D', &Options::discover},
             {'l', &Options::login},
             {'u', &Options::logout},
@@ -200,7 +198,6 @@ private:
             {'s', &Options::statistics},
             {'S', &Options::show_secrets},
             {'W', &Options::no_wait},
-            {'P', &Options::print_level_given},
         }};
         for (const auto& [flag, member] : flags) {
             if (flag == letter) {
@@ -209,14 +206,14 @@ private:
         }
     }
 
-    std::optional<int> take_value(const Token& token) {
+    void take_value(const Token& token) {
         constexpr std::array<std::pair<int, std::optional<std::string> Options::*>, 8> texts{{
             {'T', &Options::target},
             {'p', &Options::portal},
-            {'r', &Options::session},
             {'H', &Options::host},
             {'C', &Options::submode},
             {'a', &Options::ping_address},
+            {'k', &Options::stop_priority},
             {'L', &Options::login_all},
             {'U', &Options::logout_all},
         }};
@@ -226,17 +223,11 @@ private:
             }
         }
         switch (token.letter) {
-        case 'I':
-            options_.ifaces.push_back(token.argument);
-            break;
         case 'P':
-            options_.print_level = leading_number(token.argument);
+            options_.print_level = print_level_of(token.argument);
             break;
         case 'd':
             options_.debug_level = leading_number(token.argument);
-            break;
-        case 'k':
-            options_.stop_priority = leading_number(token.argument);
             break;
         case 'n':
             name_ = token.argument;
@@ -252,18 +243,52 @@ private:
             name_.reset();
             value_.reset();
         }
-        return std::nullopt;
     }
 
     std::optional<int> take_mode(const std::string& word) {
         const auto* row = std::ranges::find(mode_rows, word, &ModeRow::name);
-        options_.unknown_mode = row == mode_rows.end();
-        if (options_.unknown_mode) {
-            options_.mode.reset();
-            return std::nullopt;
+        if (row == mode_rows.end()) {
+            complain("mode -1 is not yet supported");
+            return exit_of(base::Errc::invalid);
         }
         options_.mode = row->mode;
-        return check_mode(*row, tokens_);
+        return check_mode(*row);
+    }
+
+    /// Complains about the first option, before or behind, that `mode` does not take.
+    std::optional<int> check_mode(const ModeRow& mode) {
+        for (std::size_t i = 0; i < tokens_.size(); ++i) {
+            const OptionRow* row = row_of(tokens_[i].letter);
+            if (row != nullptr && row->modes.find(mode.letter) != std::string_view::npos) {
+                continue;
+            }
+            if (row == nullptr) {
+                words_.complain_of_token(i);
+            }
+            complain("{} mode: option '-{}' is not allowed/supported", mode.title,
+                     static_cast<char>(tokens_[i].letter));
+            return exit_of(base::Errc::invalid);
+        }
+        return std::nullopt;
+    }
+
+    std::optional<int> take_iface(const std::string& name) {
+        if (name.empty() || name.size() > base::limits::iface_name_bytes_max) {
+            say("Invalid iface name {}. Must be from 1 to {} characters.\n", base::printable(name, 256),
+                base::limits::iface_name_bytes_max);
+            return exit_of(base::Errc::invalid);
+        }
+        options_.ifaces.push_back(name);
+        return std::nullopt;
+    }
+
+    std::optional<int> take_session(const std::string& word) {
+        auto sid = session_number(word);
+        if (!sid) {
+            return sid.error();
+        }
+        options_.session = *sid;
+        return std::nullopt;
     }
 
     std::optional<int> take_op(const std::string& word) {
@@ -276,20 +301,22 @@ private:
         return std::nullopt;
     }
 
-    std::optional<int> take_type(const std::string& word) {
-        if (word == "sendtargets" || word == "st") {
-            options_.type = DiscoveryType::send_targets;
-        } else if (word == "isns") {
-            options_.type = DiscoveryType::isns;
-        } else if (word == "fw") {
-            options_.type = DiscoveryType::fw;
-        } else if (word == "slp") {
-            complain("SLP discovery is not fully implemented yet.");
-            return exit_of(base::Errc::invalid);
+    void take_type(std::string_view word) {
+        constexpr std::array<std::pair<std::string_view, DiscoveryType>, 5> types{{
+            {"sendtargets", DiscoveryType::send_targets},
+            {"st", DiscoveryType::send_targets},
+            {"isns", DiscoveryType::isns},
+            {"fw", DiscoveryType::fw},
+            {"slp", DiscoveryType::slp},
+        }};
+        for (const auto& [name, type] : types) {
+            if (name == word) {
+                options_.type = type;
+            }
         }
-        return std::nullopt;
     }
 
+    Words words_;
     std::vector<Token> tokens_;
     Options options_;
     std::optional<std::string> name_;
@@ -299,7 +326,14 @@ private:
 } // namespace
 
 Parsed parse_options(int argc, char** argv) {
-    return Parser(tokens_of(argc, argv)).run();
+    return Parser(Words(argc, argv)).run();
+}
+
+std::string_view op_name(unsigned ops) {
+    const auto* row = std::ranges::find_if(op_rows, [&](const auto& candidate) {
+        return candidate.second != op_show && (ops & candidate.second) != 0;
+    });
+    return row == op_rows.end() ? "show" : row->first;
 }
 
 PortalOrExit portal_of(const Options& options) {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -27,11 +28,11 @@ enum Op : unsigned {
     op_logout = 256,
 };
 
-enum class DiscoveryType : std::uint8_t { send_targets, isns, fw };
+/// slp is a word that scripts know and nobody implements.
+enum class DiscoveryType : std::uint8_t { send_targets, isns, fw, slp };
 
 struct Options {
     std::optional<Mode> mode;
-    bool unknown_mode = false; ///< -m was given, with a word that is no mode
     unsigned ops = 0;
     std::optional<DiscoveryType> type;
     std::optional<std::string> target;
@@ -39,15 +40,15 @@ struct Options {
     std::vector<std::string> ifaces;
     std::vector<std::pair<std::string, std::string>> values; ///< -n with its -v, in order
     bool half_value = false;                                 ///< a -n or -v was left alone
-    std::optional<std::string> session;                      ///< -r
+    std::optional<std::uint32_t> session;                    ///< -r
     std::optional<std::string> host;                         ///< -H
     std::optional<std::string> submode;                      ///< -C
     std::optional<std::string> ping_address;                 ///< -a
     std::optional<std::string> login_all;                    ///< -L
     std::optional<std::string> logout_all;                   ///< -U
-    std::optional<int> stop_priority;                        ///< -k
+    std::optional<std::string> stop_priority;                ///< -k
+    int refused = 0; ///< the letter of the last option that getopt refused
     int print_level = 0;
-    bool print_level_given = false;
     int debug_level = 0;
     bool discover = false;
     bool login = false;
@@ -67,7 +68,11 @@ struct Parsed {
 /// Reads argv; says what is wrong with it, the help and the version itself.
 Parsed parse_options(int argc, char** argv);
 
-/// What kind of name -p, an address, must be read as in this mode; complains and gives the exit code else.
+/// The word of the lowest operation in `ops`, show aside.
+std::string_view op_name(unsigned ops);
+
+/// -p read as a portal, with the port that its kind of discovery has; complains of what is none and gives the
+/// exit code.
 struct PortalOrExit {
     std::optional<records::Portal> portal; ///< empty without -p
     std::optional<int> exit_code;

@@ -28,6 +28,8 @@ std::string node_tree(std::span<const records::Record> nodes);
 std::string found_list(std::span<const records::NodeId> found);
 /// Target > Portal > Iface Name, each portal once.
 std::string found_tree(std::span<const records::NodeId> found);
+/// The same in the order of `found`: what comes again after something else is printed again.
+std::string found_sequence(std::span<const records::NodeId> found);
 
 // ---- interfaces ----
 
@@ -38,15 +40,19 @@ std::string iface_tree(const records::Record& iface, std::span<const records::Re
 
 // ---- sessions ----
 
+/// What stands in a tree besides the session and its interface.
 struct TreeStyle {
-    int level = 1; ///< 1 the session, 2 also timeouts, CHAP and parameters, 3 also disks
+    bool timeouts_and_chap = false;
+    bool parameters = false;
+    bool disks = false;
+    bool host = false; ///< the line of the host above the disks
     bool show_secrets = false;
     std::string_view indent = {}; ///< before every line
 };
 
 std::string session_list(std::span<const ipc::SessionSnapshot> sessions);
 std::string session_tree(std::span<const ipc::SessionSnapshot> sessions, const TreeStyle& style);
-/// The lines above a tree of level 3.
+/// The lines above the fullest trees, of -m session -P 3 and -m host -P 4.
 std::string version_lines();
 
 /// "[sid: 1, target: iqn..., portal: 10.0.0.1,3260]"

@@ -16,6 +16,7 @@ std::string shown(std::string_view name) {
     return base::printable(name, base::limits::name_bytes_max * 4);
 }
 
+/// As trees have it: a tag that is not known is -1 there, and 4294967295 in the list of nodes.
 std::string tagged_address(const records::Portal& portal) {
     return fmt::format("{},{}", records::address_port(portal), portal.tpgt);
 }
@@ -69,7 +70,7 @@ std::string node_tree(std::span<const records::Record> nodes) {
             text += fmt::format("Target: {}\n", shown(id.target));
             target = id.target;
         }
-        text += fmt::format("\tPortal: {}\n\t\tIface Name: {}\n", records::portal_text(id.portal), id.iface);
+        text += fmt::format("\tPortal: {}\n\t\tIface Name: {}\n", tagged_address(id.portal), id.iface);
     }
     return text;
 }
@@ -102,6 +103,23 @@ std::string found_tree(std::span<const records::NodeId> found) {
     return text;
 }
 
+std::string found_sequence(std::span<const records::NodeId> found) {
+    std::string text;
+    const records::NodeId* previous = nullptr;
+    for (const records::NodeId& id : found) {
+        bool same_target = previous != nullptr && previous->target == id.target;
+        if (!same_target) {
+            text += fmt::format("Target: {}\n", shown(id.target));
+        }
+        if (!same_target || !is_same_portal(previous->portal, id.portal)) {
+            text += fmt::format("\tPortal: {}\n", tagged_address(id.portal));
+        }
+        text += fmt::format("\t\tIface Name: {}\n", id.iface);
+        previous = &id;
+    }
+    return text;
+}
+
 std::string iface_line(const records::Record& iface) {
     return fmt::format(
         "{} {},{},{},{},{}\n", iface.text(Key::iface_name), or_empty(iface.text(Key::iface_transport_name)),
@@ -121,7 +139,7 @@ std::string iface_tree(const records::Record& iface, std::span<const records::Re
             text += fmt::format("\tTarget: {}\n", shown(id.target));
             target = id.target;
         }
-        text += fmt::format("\t\tPortal: {}\n", records::portal_text(id.portal));
+        text += fmt::format("\t\tPortal: {}\n", tagged_address(id.portal));
     }
     return text;
 }

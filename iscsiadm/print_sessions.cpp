@@ -67,7 +67,7 @@ void add_interface(Tree& tree, const SessionSnapshot& session) {
     tree.line("\t\tInternal iscsid Session State: {}", text(session.internal_state));
 }
 
-void add_parameters(Tree& tree, const SessionSnapshot& session, bool show_secrets) {
+void add_timeouts_and_chap(Tree& tree, const SessionSnapshot& session, bool show_secrets) {
     constexpr std::string_view mask = "********";
     tree.heading("Timeouts:", 9);
     tree.line("\t\tRecovery Timeout: {}", session.timeouts.recovery_s);
@@ -81,7 +81,9 @@ void add_parameters(Tree& tree, const SessionSnapshot& session, bool show_secret
     // open-iscsi names the fourth line wrongly when it shows secrets; readers know it so.
     tree.line("\t\t{}: {}", show_secrets ? "password" : "password_in",
               show_secrets ? or_empty(session.chap.password_in) : mask);
-    const ipc::NegotiatedSnapshot& negotiated = session.negotiated;
+}
+
+void add_parameters(Tree& tree, const ipc::NegotiatedSnapshot& negotiated) {
     tree.heading("Negotiated iSCSI params:", 24);
     tree.line("\t\tHeaderDigest: {}", negotiated.header_digest);
     tree.line("\t\tDataDigest: {}", negotiated.data_digest);
@@ -94,9 +96,11 @@ void add_parameters(Tree& tree, const SessionSnapshot& session, bool show_secret
     tree.line("\t\tMaxOutstandingR2T: {}", negotiated.max_outstanding_r2t);
 }
 
-void add_disks(Tree& tree, const SessionSnapshot& session) {
+void add_disks(Tree& tree, const SessionSnapshot& session, bool with_host) {
     tree.heading("Attached SCSI devices:", 24);
-    tree.line("\t\tHost Number: {}\tState: running", session.host_number);
+    if (with_host) {
+        tree.line("\t\tHost Number: {}\tState: running", session.host_number);
+    }
     for (const ipc::AttachedLun& lun : session.luns) {
         tree.line("\t\tscsi{} Channel 00 Id 0 Lun: {}", session.host_number, lun.number);
         if (std::string name = disk_name(lun); !name.empty()) {
@@ -139,11 +143,14 @@ std::string session_tree(std::span<const SessionSnapshot> sessions, const TreeSt
             tree.line("\tPersistent Portal: {}", portal_text(session.persistent, session.tpgt));
         }
         add_interface(tree, session);
-        if (style.level >= 2) {
-            add_parameters(tree, session, style.show_secrets);
+        if (style.timeouts_and_chap) {
+            add_timeouts_and_chap(tree, session, style.show_secrets);
         }
-        if (style.level >= 3) {
-            add_disks(tree, session);
+        if (style.parameters) {
+            add_parameters(tree, session.negotiated);
+        }
+        if (style.disks) {
+            add_disks(tree, session, style.host);
         }
         previous = &session;
     }

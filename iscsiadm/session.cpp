@@ -2,42 +2,15 @@
 #include "base/text.hpp"
 #include "client.hpp"
 #include "context.hpp"
+#include "json_output.hpp"
 #include "matching.hpp"
 #include "messages.hpp"
 #include "print.hpp"
 
 #include <algorithm>
-#include <filesystem>
 
 namespace iscsi::adm {
 namespace {
-
-std::optional<std::uint32_t> parse_sid(std::string_view text) {
-    auto sid = base::parse_decimal(text, UINT32_MAX);
-    return sid && *sid != 0 ? std::optional(static_cast<std::uint32_t>(*sid)) : std::nullopt;
-}
-
-/// The number of -r: a session's number, or an existing path at or below a directory "session<number>".
-std::optional<std::uint32_t> sid_of(const std::string& text) {
-    if (auto sid = parse_sid(text)) {
-        return sid;
-    }
-    std::error_code error;
-    std::filesystem::path path = std::filesystem::canonical(text, error);
-    if (error) {
-        path = std::filesystem::canonical("/sys/" + text, error);
-    }
-    std::optional<std::uint32_t> sid;
-    constexpr std::string_view prefix = "session";
-    for (const std::filesystem::path& part : path) {
-        std::string name = part.string();
-        if (name.starts_with(prefix)) {
-            auto number = parse_sid(std::string_view(name).substr(prefix.size()));
-            sid = number ? number : sid;
-        }
-    }
-    return sid;
-}
 
 /// The record that `session` was logged in with.
 records::NodeFilter filter_of(const ipc::SessionSnapshot& session) {
@@ -56,8 +29,7 @@ int log_in_again(const Context& context, const ipc::SessionSnapshot& session) {
         return complain_of(nodes.error());
     }
     if (nodes->empty()) {
-        complain("No records found");
-        return exit_of(base::Errc::not_found);
+        return no_records_found();
     }
     return log_in(context, LoginOrder{*nodes, true});
 }
@@ -68,6 +40,13 @@ int print_sessions(const Context& context, const std::vector<ipc::SessionSnapsho
         complain("No active sessions.");
         return exit_of(base::Errc::not_found);
     }
+    if (level < 0 || level > 3) {
+        complain("Invalid info level {}. Try 0 - 3.", level);
+        return exit_of(base::Errc::invalid);
+    }
+    for (const ipc::SessionSnapshot& session : sessions) {
+        add_json("sessions", json_of(session, context.options.show_secrets));
+    }
     if (level == 0) {
         say(session_list(sessions));
         return exit_ok;
@@ -75,59 +54,45 @@ int print_sessions(const Context& context, const std::vector<ipc::SessionSnapsho
     if (level == 3) {
         say(version_lines());
     }
-    say(session_tree(sessions, TreeStyle{level, context.options.show_secrets}));
+    TreeStyle style;
+    style.timeouts_and_chap = level >= 2;
+    style.parameters = level >= 2;
+    style.disks = level >= 3;
+    style.host = level >= 3;
+    style.show_secrets = context.options.show_secrets;
+    say(session_tree(sessions, style));
     return exit_ok;
 }
 
-/// -u, -R and -s; empty when none of them was given.
-std::optional<int> act(const Context& context, const std::vector<ipc::SessionSnapshot>& sessions) {
-    if (context.options.logout) {
-        return log_out(context, sessions);
-    }
-    if (context.options.rescan) {
-        return rescan(context, sessions);
-    }
-    if (context.options.statistics) {
-        return print_statistics(sessions);
-    }
-    return std::nullopt;
-}
-
 int run_one(const Context& context, const std::vector<ipc::SessionSnapshot>& sessions) {
-    auto sid = sid_of(*context.options.session);
-    if (!sid) {
-        complain("{} is an invalid session ID or path", *context.options.session);
-        return exit_failure;
-    }
-    auto session = std::ranges::find(sessions, *sid, &ipc::SessionSnapshot::sid);
+    const Options& options = context.options;
+    auto session = std::ranges::find(sessions, *options.session, &ipc::SessionSnapshot::sid);
     if (session == sessions.end()) {
+        // 5 is the EIO of the kernel's file that a session has in open-iscsi; programs look for the line.
         complain("could not read session targetname: 5");
-        complain("Could not get session info for sid {}", *sid);
+        complain("Could not get session info for sid {}", *options.session);
         return exit_of(base::Errc::sysfs_lookup);
     }
     std::vector<ipc::SessionSnapshot> one{*session};
-    if (context.options.ops == op_new) {
+    auto action = chosen_action(options, true);
+    if (!action) {
+        return action.error();
+    }
+    if (*action == Action::login) {
         return log_in_again(context, *session);
     }
-    if (context.options.ops != 0) {
-        return run_node_ops(context, filter_of(*session));
-    }
-    if (auto done = act(context, one)) {
-        return *done;
+    if (*action != Action::none) {
+        return act_on(context, *action, one);
     }
     // Without a print level the record is meant, not the session.
-    return context.options.print_level > 0 ? print_sessions(context, one)
-                                           : run_node_ops(context, filter_of(*session));
+    bool tree = options.ops == 0 && options.print_level != 0;
+    return tree ? print_sessions(context, one) : run_node_ops(context, filter_of(*session));
 }
 
 } // namespace
 
 int run_session(const Context& context) {
     const Options& options = context.options;
-    if (options.print_level < 0 || options.print_level > 3) {
-        complain("Invalid info level {}. Try 0 - 3.", options.print_level);
-        return exit_of(base::Errc::invalid);
-    }
     auto sessions = fetch_sessions(context.store.paths());
     if (!sessions) {
         return complain_of(sessions.error());
@@ -135,15 +100,22 @@ int run_session(const Context& context) {
     if (options.session) {
         return run_one(context, *sessions);
     }
-    if ((options.ops & ~static_cast<unsigned>(op_show)) != 0) {
-        complain("session mode: Operation '{}' only allowed with specific session IDs",
-                 (options.ops & op_new) != 0      ? "new"
-                 : (options.ops & op_update) != 0 ? "update"
-                                                  : "delete");
-        return exit_of(base::Errc::invalid);
+    auto only_with_sid = [&] {
+        return refuse(fmt::format("session mode: Operation '{}' only allowed with specific session IDs",
+                                  op_name(options.ops)));
+    };
+    if (options.ops == op_new) {
+        return only_with_sid();
     }
-    if (auto done = act(context, *sessions)) {
-        return *done;
+    auto action = chosen_action(options, false);
+    if (!action) {
+        return action.error();
+    }
+    if (*action != Action::none) {
+        return act_on(context, *action, *sessions);
+    }
+    if ((options.ops & ~static_cast<unsigned>(op_show)) != 0) {
+        return only_with_sid();
     }
     return print_sessions(context, *sessions);
 }

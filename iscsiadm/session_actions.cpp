@@ -1,5 +1,6 @@
 #include "actions.hpp"
 #include "client.hpp"
+#include "json_output.hpp"
 #include "messages.hpp"
 #include "print.hpp"
 
@@ -36,6 +37,42 @@ base::Result<ipc::Done> answer_of(Batch& batch, std::size_t i) {
 
 } // namespace
 
+tl::expected<Action, int> chosen_action(const Options& options, bool new_is_login) {
+    if (options.rescan) {
+        return Action::rescan;
+    }
+    if (options.statistics) {
+        return Action::statistics;
+    }
+    bool one_more = new_is_login && options.ops == op_new;
+    bool login = options.login || one_more;
+    if (login && options.logout) {
+        return tl::unexpected(refuse("Invalid parameters. Both login and logout passed in"));
+    }
+    if ((login || options.logout) && options.ops != 0 && !one_more) {
+        return tl::unexpected(refuse("Invalid parameters. Login/logout and op passed in"));
+    }
+    if (login) {
+        return Action::login;
+    }
+    return options.logout ? Action::logout : Action::none;
+}
+
+int act_on(const Context& context, Action action, const std::vector<ipc::SessionSnapshot>& sessions) {
+    switch (action) {
+    case Action::rescan:
+        return rescan(context, sessions);
+    case Action::statistics:
+        return print_statistics(sessions);
+    case Action::logout:
+        return log_out(context, sessions);
+    case Action::none:
+    case Action::login:
+        break;
+    }
+    return exit_of(base::Errc::internal);
+}
+
 int log_out(const Context& context, const std::vector<ipc::SessionSnapshot>& sessions) {
     if (sessions.empty()) {
         complain("No matching sessions found");
@@ -48,6 +85,7 @@ int log_out(const Context& context, const std::vector<ipc::SessionSnapshot>& ses
     int exit_code = exit_ok;
     for (std::size_t i = 0; i < sessions.size(); ++i) {
         auto done = answer_of(batch, i);
+        add_action("logout", json_of_title(sessions[i]), done ? nullptr : &done.error());
         if (done) {
             say("Logout of {} successful.\n", session_title(sessions[i]));
             flush_output();
@@ -74,7 +112,9 @@ int rescan(const Context& context, const std::vector<ipc::SessionSnapshot>& sess
     Batch batch = post_for_each<ipc::Rescan>(context, sessions);
     int exit_code = exit_ok;
     for (std::size_t i = 0; i < sessions.size(); ++i) {
-        if (auto done = answer_of(batch, i); !done) {
+        auto done = answer_of(batch, i);
+        add_action("rescan", json_of_title(sessions[i]), done ? nullptr : &done.error());
+        if (!done) {
             complain_lines(done.error().detail);
             complain("Could not rescan session {}.", session_title(sessions[i]));
             complain(reported(done.error()));
@@ -89,6 +129,7 @@ int print_statistics(const std::vector<ipc::SessionSnapshot>& sessions) {
         return no_session_found();
     }
     for (const ipc::SessionSnapshot& session : sessions) {
+        add_json("sessions", json_of(session, false));
         say(statistics_text(session));
     }
     return exit_ok;

@@ -41,7 +41,7 @@ class DiscoveryRecords(harness.CliTest):
         self.expect(f"{record} -o show -S", dumps.send_targets(password="secret"))
         self.expect("-m discovery -p 1.2.3.4 -S", dumps.send_targets(password="secret"))
         self.expect("-m discovery -p 1.2.3.4 -o update -n discovery.startup -v manual",
-                    err="operation is not supported.", code=7)
+                    err="Operations new and update for discovery mode is not supported. Use discoverydb mode.", code=7)
         self.expect(f"{record} -o delete")
         self.expect("-m discoverydb", code=21)
 
@@ -54,12 +54,17 @@ class DiscoveryRecords(harness.CliTest):
                         "changed.", code=7)
         self.expect(f"{record} -o update -n foo -v 2", err="Cannot modify foo. Invalid param name.", code=7)
         self.expect(f"{record} -o update -n discovery.startup -v bogus",
-                    err="unknown value format 'bogus' for parameter name 'discovery.startup'", code=7)
-        self.expect(f"{record} -o update", err="update requires name and value", code=7)
+                    err="unknown value format 'bogus' for parameter name 'discovery.startup'; allowed is manual or "
+                        "automatic", code=7)
+        self.expect(f"{record} -o update", err="Update requires name and value.", code=7)
         self.assertEqual(self.tree(), before)
 
 
 class Discovery(harness.CliTest):
+    def configure(self, lines):
+        with open(os.path.join(self.config, "iscsid.conf"), "a", encoding="ascii") as conf:
+            conf.write(lines)
+
     def setUp(self):
         super().setUp()
         self.start_daemon().answers["discover"] = lambda _: discovered(found(T1, "10.0.0.1"), found(T2, "10.0.0.1"))
@@ -127,7 +132,7 @@ class Discovery(harness.CliTest):
                     dumps.node(T1, source="10.0.0.1", source_port=3260, origin="send_targets", iface="if1"))
         self.expect("-m discovery -t st -p 10.0.0.1 -I if1 -I default", FLAT + FLAT)
         self.expect("-m discovery -t st -p 10.0.0.1 -I if1 -I default -P 1",
-                    TREE.replace("\t\tIface Name: default\n", "\t\tIface Name: if1\n\t\tIface Name: default\n"))
+                    TREE.replace("Iface Name: default", "Iface Name: if1") + TREE)
         self.expect("-m node -P 1", "".join(
             f"Target: {target}\n" + "".join(
                 f"\tPortal: 10.0.0.1:3260,1\n\t\tIface Name: {name}\n" for name in ("default", "if1"))
@@ -136,11 +141,51 @@ class Discovery(harness.CliTest):
                     err="Could not read iface info for nope. Make sure an iface config with the file name and "
                         f"iface.iscsi_ifacename nope is in {self.config}/ifaces.", code=21)
 
+    def test_each_interface_gets_what_it_found(self):
+        for name in ("vlan1", "vlan2"):
+            self.run_adm(f"-m iface -I {name} -o new")
+        self.daemon.answers["discover"] = lambda _: discovered(
+            found(T1, "10.1.0.1", iface="vlan1"), found(T1, "10.2.0.1", tpgt=2, iface="vlan2"))
+        self.expect("-m discovery -t st -p 10.0.0.9", f"10.1.0.1:3260,1 {T1}\n10.2.0.1:3260,2 {T1}\n")
+        self.expect("-m node -P 1", f"Target: {T1}\n\tPortal: 10.1.0.1:3260,1\n\t\tIface Name: vlan1\n"
+                                    "\tPortal: 10.2.0.1:3260,2\n\t\tIface Name: vlan2\n")
+
+    def test_the_discovery_record_keeps_what_was_set(self):
+        discover, record = "-m discovery -t st -p 10.0.0.1", "-m discoverydb -t st -p 10.0.0.1"
+        self.expect(discover, FLAT)
+        self.expect(f"{record} -o update -n discovery.sendtargets.auth.password -v secretsecret12 "
+                    "-n discovery.sendtargets.use_discoveryd -v Yes")
+        kept = self.file("send_targets/10.0.0.1,3260/st_config")
+        self.expect(discover, FLAT)
+        self.expect(f"{discover} -o nonpersistent", FLAT)
+        self.assertEqual(self.file("send_targets/10.0.0.1,3260/st_config"), kept)
+        for request in self.daemon.requests("discover")[1:]:
+            self.assertEqual(request["discovery"]["values"]["discovery.sendtargets.auth.password"], "secretsecret12")
+        # What iscsid.conf sets goes before it, a secret that is mended there among it.
+        for secret in ("wrong-secret-1", "other-secret-2"):
+            self.configure(f"discovery.sendtargets.auth.password = {secret}\n")
+            self.expect(discover, FLAT)
+            values = self.daemon.requests("discover")[-1]["discovery"]["values"]
+            self.assertEqual(values["discovery.sendtargets.auth.password"], secret)
+            self.assertEqual(values["discovery.sendtargets.use_discoveryd"], "Yes")
+        self.configure("iscsid.rediscovery = overwrite\n")
+        self.expect(discover, FLAT)
+        self.assertIn("discovery.sendtargets.use_discoveryd = No\n", self.file("send_targets/10.0.0.1,3260/st_config"))
+
     def test_discovery_with_login(self):
         _, out, err = self.run_adm("-m discovery -t st -p 10.0.0.1 -l")
         self.assertEqual(err, "")
         self.assertTrue(out.startswith(FLAT + "Logging in to [iface: default, "))
         self.assertEqual(out.count(" successful.\n"), 2)
+
+    def test_discoverydb_shows_its_record_and_logs_in_only_with_what_it_discovers(self):
+        self.run_adm("-m discoverydb -t st -p 10.0.0.1 -o new")
+        shown = self.run_adm("-m discoverydb -t st -p 10.0.0.1")[1]
+        self.assertIn("discovery.sendtargets.address = 10.0.0.1\n", shown)
+        self.expect("-m discoverydb -t st -p 10.0.0.1 -l", shown)
+        self.assertEqual(self.daemon.requests("discover") + self.daemon.requests("login"), [])
+        self.run_adm("-m discoverydb -t st -p 10.0.0.1 -D -l")
+        self.assertEqual(len(self.daemon.requests("discover")), 1)
 
     def test_a_portal_that_does_not_answer(self):
         tries = "cannot make connection to 10.0.0.2: Connection refused\n" * 6

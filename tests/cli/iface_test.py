@@ -1,5 +1,7 @@
 """Iface mode. The expected text is open-iscsi's; a failed update ends with its code here, with 0 there."""
 
+import os
+
 import dumps
 import harness
 from harness import session
@@ -18,6 +20,7 @@ class Iface(harness.CliTest):
         self.expect("-m iface -P 1")
         self.expect("-m iface -P 2", err="Invalid info level 2. Try 0 - 1.", code=7)
         self.expect("-m iface -I default", dumps.iface("default"))
+        self.expect("-m iface -I default -P 2", err="Invalid info level 2. Try 0 - 1.", code=7)
         self.expect("-m iface -I default -o update -n iface.mtu -v 3",
                     err="iface default is a special interface and cannot be modified.\n"
                         "Could not update iface default: invalid parameter", code=7)
@@ -49,20 +52,32 @@ class Iface(harness.CliTest):
         self.expect("-m iface -I if1 -o update -n iface.bogus -v 3",
                     err="Cannot modify iface.bogus. Invalid param name.\nCould not update iface if1: invalid parameter",
                     code=7)
-        self.expect("-m iface -I if1 -o update", err="update requires name and value", code=7)
+        self.expect("-m iface -I if1 -o update", err="Update requires name, value, and iface.", code=7)
         self.assertEqual(self.tree(), before)
+
+    def test_the_word_default_binds_to_nothing(self):
+        self.new("if1")
+        for key, value in (("hwaddress", "default"), ("net_ifacename", "lo"), ("net_ifacename", "default"),
+                           ("hwaddress", "00:11:22:33:44:55")):
+            self.expect(f"-m iface -I if1 -o update -n iface.{key} -v {value}", "if1 updated.\n")
+        self.assertEqual(self.run_adm("-m iface -I if1 -o update -n iface.net_ifacename -v lo")[0], 7)
 
     def test_what_is_not_there(self):
         self.expect("-m iface -I nope", err="Could not read iface info for nope.", code=6)
-        self.expect("-m iface -I nope -o delete", err="Could not read iface info for nope.", code=7)
+        self.expect("-m iface -I nope -o delete", code=7, err="Could not read iface info for nope.\n"
+                                                              "Could not delete iface nope: invalid parameter")
         self.expect("-m iface -C ping -a 1.1.1.1", err="Ping requires iface.", code=7)
         self.expect("-m iface -C ping -I default -a 1.1.1.1", err="ping: operation not supported", code=27)
 
     def test_a_name_that_is_none_changes_nothing(self):
         before = self.tree()
-        for name in ("../x", "", "a/b", ".hidden", "x" * 65):
+        for name in ("", "x" * 65):
+            self.expect(["-m", "iface", "-I", name, "-o", "new"], code=7,
+                        out=f"Invalid iface name {name}. Must be from 1 to 64 characters.\n")
+        for name in ("../x", "a/b", ".hidden"):
             code, out, err = self.run_adm(["-m", "iface", "-I", name, "-o", "new"])
-            self.assertEqual((code, out, err.count("\n")), (7, "", 1), (name, err))
+            self.assertEqual((code, out, err.count("\n")), (7, "", 2), (name, err))
+            self.assertTrue(err.endswith(f"iscsiadm: Could not create new interface {name}.\n"), err)
         self.assertEqual(self.tree(), before)
 
     def test_records_follow_their_interface(self):
@@ -79,10 +94,34 @@ class Iface(harness.CliTest):
         self.new("if1")
         self.run_adm(f"-m node -T {T1} -p 10.0.0.1,1 -I if1 -o new")
         self.start_daemon().sessions = [session(1, T1, "10.0.0.1", iface="if1")]
-        code, out, err = self.run_adm("-m iface -I if1 -o delete")
-        self.assertEqual((code, out), (15, ""))
-        self.assertTrue(err.endswith("iscsiadm: Could not delete iface if1: session exists\n"), err)
+        self.expect("-m iface -I if1 -o delete", code=15,
+                    err=f"This command will remove the record [iface: if1, target: {T1}, portal: 10.0.0.1,3260], but a session "
+                        "is using it. Logout session then rerun command to remove record.\n"
+                        "Could not delete iface if1: session exists")
         self.expect("-m node", f"10.0.0.1:3260,1 {T1}\n")
+        # Not even of what cannot be deleted anyway is another thing said.
+        self.run_adm(f"-m node -T {T1} -p 10.0.0.1,1 -o new")
+        self.daemon.sessions = [session(1, T1, "10.0.0.1")]
+        self.assertEqual(self.run_adm("-m iface -I default -o delete")[0], 15)
+
+    def test_transports_that_nobody_has_are_refused_and_others_stored(self):
+        self.new("if1")
+        for word in ("iser", "bnx2i", "cxgb3i", "cxgb4i", "be2iscsi", "qla4xxx", "qedi", "ocs", "tcp"):
+            self.expect(f"-m iface -I if1 -o update -n iface.transport_name -v {word}", "if1 updated.\n")
+        code, out, err = self.run_adm("-m iface -I if1 -o update -n iface.transport_name -v bogus")
+        self.assertEqual((code, out), (7, ""))
+        self.assertIn("'bogus' for parameter name 'iface.transport_name'; allowed is tcp, iser", err)
+        # What a file says is not taken for another word.
+        with open(os.path.join(self.config, "ifaces/if1"), "a", encoding="ascii") as stream:
+            stream.write("iface.transport_name = bogus\n")
+        self.assertIn("if1 bogus,", self.run_adm("-m iface")[1])
+
+    def test_why_an_interface_cannot_be_read_is_told(self):
+        os.makedirs(os.path.join(self.config, "ifaces/if1"))
+        for command, code in (("-m iface -I if1", 6), ("-m iface -I if1 -o delete", 7), ("-m node -I if1", 3)):
+            got, out, err = self.run_adm(command)
+            self.assertEqual((got, out), (code, ""), command)
+            self.assertRegex(err, r"^iscsiadm: .*ifaces/if1: .*\niscsiadm: Could not read iface info for if1[.]\n")
 
 
 if __name__ == "__main__":

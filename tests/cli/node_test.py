@@ -1,6 +1,7 @@
 """Node mode: records of the database, logging in and out with them. The expected text is open-iscsi's."""
 
 import os
+import unittest.mock
 
 import dumps
 import harness
@@ -31,6 +32,22 @@ class Records(harness.CliTest):
         self.assertEqual((code, err), (0, ""))
         return out
 
+    def test_a_database_elsewhere(self):
+        """iscsid.db_dir names it, and ISCSI_DB_DIR has the last word."""
+        def configure(place):
+            with open(os.path.join(self.config, "iscsid.conf"), "w", encoding="ascii") as conf:
+                conf.write(f"iscsid.db_dir = {place}\n")
+
+        configure("/var/lib/iscsi")
+        self.new(T1, "10.0.0.1")
+        self.assertEqual(os.listdir(os.path.join(self.root, "var/lib/iscsi/nodes")), [T1])
+        self.assertEqual(os.listdir(self.config), ["iscsid.conf"])
+        self.expect("-m node", f"10.0.0.1:3260,4294967295 {T1}\n")
+        with unittest.mock.patch.dict(os.environ, ISCSI_DB_DIR="/other"):
+            self.expect("-m node", err="No records found", code=21)
+        configure("lib/iscsi")
+        self.expect("-m node", err=f"{self.config}/iscsid.conf: iscsid.db_dir = lib/iscsi is not an absolute path", code=6)
+
     def test_an_empty_database(self):
         for command in ("", "-P 1", "-o show", "-T x", "-o update -n node.startup -v manual", "-o delete", "-L all",
                         "-L automatic", "-l"):
@@ -47,7 +64,7 @@ class Records(harness.CliTest):
         self.assertEqual(self.new(T2, "10.0.0.9:3333,7"), added(T2, "10.0.0.9,3333,7"))
         self.expect("-m node", f"10.0.0.1:3260,4294967295 {T1}\n10.0.0.9:3333,7 {T2}\n[fe80::1]:3261,2 {T2}\n")
         self.expect("-m node -P 1",
-                    f"Target: {T1}\n\tPortal: 10.0.0.1:3260,4294967295\n\t\tIface Name: default\n"
+                    f"Target: {T1}\n\tPortal: 10.0.0.1:3260,-1\n\t\tIface Name: default\n"
                     f"Target: {T2}\n\tPortal: 10.0.0.9:3333,7\n\t\tIface Name: default\n"
                     "\tPortal: [fe80::1]:3261,2\n\t\tIface Name: default\n")
         self.assertTrue(os.path.isfile(os.path.join(self.config, f"nodes/{T1}/10.0.0.1,3260")))
@@ -69,7 +86,8 @@ class Records(harness.CliTest):
         self.expect("-m node -o show", dumps.node(T1))
         self.expect(f"-m node -p 10.0.0.1:3260,9 -T {T1}", dumps.node(T1))
         self.expect(f"-m node -p 10.0.0.1:3261 -T {T1}", err="No records found", code=21)
-        self.expect("-m node -I if1", err="No records found", code=21)
+        self.expect("-m node -I if1", err="Could not read iface info for if1.", code=3)
+        self.expect("-m node -I iser", err="No records found", code=21)
 
     def test_update_changes_several_keys_at_once_and_masks_secrets(self):
         self.new(T1, "10.0.0.1,1")
@@ -118,9 +136,52 @@ class Records(harness.CliTest):
                         "Could not execute operation on all records: session exists", code=15)
         self.expect("-m session -r 1", dumps.node(T1))
 
+    def test_a_target_may_be_called_as_it_likes(self):
+        for target in ("target1", "iqn.com.example", "iqn.2001-4.com.x:y", "a+b", "x" * 223):
+            self.assertEqual(self.new(target, "10.0.0.1,1"), added(target, "10.0.0.1,3260,1"))
+            self.assertIn(f"node.name = {target}\n", self.run_adm(["-m", "node", "-T", target])[1])
+            self.expect(["-m", "node", "-T", target, "-o", "delete"])
+
+    def test_new_finds_what_is_known_under_a_group_tag_and_leaves_it_as_it_is(self):
+        self.new(T1, "10.0.0.1,1")
+        self.run_adm("-m node -o update -n node.session.scan -v manual -n node.session.auth.password -v secret123456")
+        before = self.tree()
+        self.assertEqual(self.new(T1, "10.0.0.1"), added(T1, "10.0.0.1,3260,-1"))
+        self.assertEqual(self.tree(), before)
+        # Another interface gets its record there, and who names the tag asks for a new one.
+        self.new(T1, "10.0.0.1", "-I", "iser")
+        self.assertIn(f"nodes/{T1}/10.0.0.1,3260,1/iser", self.tree())
+        self.new(T1, "10.0.0.1,1")
+        self.assertIn("node.session.scan = auto\n", self.file(f"nodes/{T1}/10.0.0.1,3260,1/default"))
+
+    def test_new_comes_before_everything_else(self):
+        self.start_daemon().sessions = [session(1, T1, "10.0.0.1")]
+        for option in ("-l", "-u", "-R", "-s"):
+            self.assertEqual(self.new(T1, "10.0.0.1,1", option), added(T1, "10.0.0.1,3260,1"))
+        self.assertEqual({request["request"] for request in self.daemon.seen} - {"sessions"}, set())
+
+    def test_what_cannot_be_used_is_noted_for_those_who_ask(self):
+        self.new(T1, "10.0.0.1,1")
+        self.run_adm("-m iface -I if1 -o new")
+        for path, line in ((f"nodes/{T1}/10.0.0.1,3260,1/default", "node.session.cmds_max = 4096"),
+                           ("ifaces/if1", "iface.mtu = -1"), ("iscsid.conf", "node.session.queue_depth = 5000")):
+            with open(os.path.join(self.config, path), encoding="ascii") as stream:
+                text = stream.read()
+            end = "# END RECORD\n" if text.endswith("# END RECORD\n") else ""
+            with open(os.path.join(self.config, path), "w", encoding="ascii") as stream:
+                stream.write(text.removesuffix(end) + line + "\n" + end)
+        for command, key in (("-m node", "cmds_max"), ("-m iface -I if1", "mtu"),
+                             (f"-m node -T {T1} -p 10.0.0.3 -o new", "queue_depth")):
+            self.assertEqual(self.run_adm(command)[2], "", command)
+            code, _, err = self.run_adm(f"{command} -d 1")
+            self.assertEqual((code, err.count("\n")), (0, 1), err)
+            self.assertIn(key, err)
+            self.assertIn(key, self.run_adm(f"{command} -j")[1])
+
     def test_names_that_are_none_are_refused_in_one_line_and_change_nothing(self):
         before = self.tree()
-        for target in ("../../x", "iqn.2001-04.com.example:a/b", "", "iqn.2001-04.com.example:a\nb", "iqn." + "a" * 300):
+        for target in ("../../x", "..", ".", ".x", "iqn.2001-04.com.example:a/b", "", "iqn.2001-04.com.example:a\nb", "a b", "a=b",
+                       "a,b", "$(a)", "a;b", "x" * 224):
             code, out, err = self.run_adm(["-m", "node", "-T", target, "-p", "10.0.0.1", "-o", "new"])
             self.assertEqual((code, out, err.count("\n")), (7, "", 1), (target, err))
         code, out, err = self.run_adm(["-m", "node", "-T", T1, "-p", "10.0.0.1:x", "-o", "new"])
@@ -272,6 +333,8 @@ class Logout(harness.CliTest):
         self.expect(f"-m node -T {T1} -u", self.logouts(1, 2))
         self.expect(f"-m node -T {T1} -p 10.0.0.2 --logout", self.logouts(2))
         self.expect("-m node -p [fe80::1]:3261 -u", self.logouts(3))
+        self.expect("-m node -u -I if1", err="Could not read iface info for if1.", code=3)
+        self.run_adm("-m iface -I if1 -o new")
         self.expect("-m node -u -I if1", self.logouts(3))
         self.expect("-m node -p 10.0.0.3 -u", err="No matching sessions found", code=21)
 
@@ -281,6 +344,14 @@ class Logout(harness.CliTest):
         self.expect("-m node -U automatic", err="No matching sessions found", code=21)
         self.run_adm(f"-m node -T {T1} -p 10.0.0.1 -o update -n node.startup -v onboot")
         self.expect("-m node -U all", self.logouts(2))
+
+    def test_the_transport_does_not_change_below_a_session(self):
+        line = ("Cannot modify node/iface transport name while a session is using it. Log out the session then update "
+                "record.")
+        for name in ("iface.transport_name", "node.transport_name"):
+            for command in (f"-m node -T {T1}", "-m session -r 1"):
+                self.expect(f"{command} -o update -n {name} -v iser", err=line, code=15)
+        self.expect(f"-m node -T {T1} -p 10.0.0.3 -o update -n node.transport_name -v iser", err="No records found", code=21)
 
     def test_rescan_and_counters_of_what_matches(self):
         self.expect(f"-m node -T {T2} -R", f"Rescanning session [sid: 3, target: {T2}, portal: fe80::1,3261]\n")

@@ -1,6 +1,7 @@
 """The command line itself: which options a mode takes, and what is said of a wrong one."""
 
 import harness
+from harness import error, session
 
 HELP = "Try `iscsiadm --help' for more information.\n"
 
@@ -31,6 +32,14 @@ class Options(harness.CliTest):
         self.expect("-m host -R", err="host mode: option '-R' is not allowed/supported", code=7)
         self.expect("-m fw -p 10.0.0.1", err="fw mode: option '-p' is not allowed/supported", code=7)
 
+    def test_a_session_number_is_read_before_anything_else_is_asked(self):
+        wrong = "foo is an invalid session ID or path"
+        for words in ("-r foo", "-r foo -m session", "-r foo -m node", "-r foo -m none", "-r foo -o bogus", "-r foo -k 0"):
+            self.expect(words, err=wrong, code=1)
+        self.expect("-r 0", err="0 is an invalid session ID or path", code=1)
+        self.expect("-m none -r foo", err="mode -1 is not yet supported", code=7)
+        self.expect_raw("-r 1", "", HELP, 7)
+
     def test_an_unknown_option_is_named(self):
         self.expect("-m node -Z", err="invalid option -- 'Z'\nnode mode: option '-?' is not allowed/supported", code=7)
         self.expect("-m node --info",
@@ -52,10 +61,16 @@ class Options(harness.CliTest):
             self.assertTrue(err.startswith("iscsiadm: "), err)
 
     def test_stopping_a_daemon_that_is_not_there_ends_with_zero(self):
-        self.expect("-k 5", err="Invalid iscsid priority 5. Priority must be 0.")
+        for priority in ("5", "x", "00", ""):
+            self.expect(["-k", priority], err=f"Invalid iscsid priority {priority}. Priority must be 0.", code=7)
         self.expect("-k 0", err="can not connect to iSCSI daemon (111)!\n"
                                 "initiator reported error (20 - could not connect to iscsid)\n"
                                 "Could not stop iscsid. Trying sending iscsid SIGTERM or SIGKILL signals manually")
+
+    def test_a_daemon_that_cannot_be_stopped_is_a_failure(self):
+        self.start_daemon().answers["stop"] = lambda _: error(9)
+        self.expect("-k 0", code=9, err="initiator reported error (9 - internal error)\n"
+                                        "Could not stop iscsid. Trying sending iscsid SIGTERM or SIGKILL signals manually")
 
     def test_stopping_the_daemon_asks_it(self):
         daemon = self.start_daemon()
@@ -66,8 +81,17 @@ class Options(harness.CliTest):
         self.expect("-m fw", err="Could not get list of targets from firmware. (err 22)", code=22)
         self.expect("-m host", err="No iSCSI hosts.", code=21)
         self.expect("-m host -H 2 -C chap", err="CHAP mode requires host no and valid operation", code=7)
+        self.expect("-m host -C chap -o show", code=12, err="Could not read proc_name for host0 rc 5.\n"
+                                                            "Could not match hostno 0 to transport.")
+        for submode in ("flashnode", "stats", "chap -o show"):
+            self.expect(f"-m host -H 2 -C {submode}", code=12, err="Could not read proc_name for host2 rc 5.\n"
+                                                                   "Could not match hostno 2 to transport.")
+        self.start_daemon().sessions = [session(1, "iqn.2001-04.com.example:t1", "10.0.0.1")]
         self.expect("-m host -H 2 -C flashnode", err="No flashnodes attached to host 2.", code=21)
         self.expect("-m host -H 2 -C stats", err="stats: operation not supported", code=27)
+        self.expect("-m iface -o applyall -H 2", "Applied settings to ifaces attached to host2.\n",
+                    err="Nothing to configure.")
+        self.expect("-m iface -o applyall -H 7", err="Could not read proc_name for host7 rc 5.", code=23)
         self.expect("-m discovery -t isns -p 10.0.0.1", err="iSNS discovery: operation not supported", code=27)
 
 

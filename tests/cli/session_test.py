@@ -33,14 +33,18 @@ def level_1(sid, indent="", iface="default"):
     return "".join(f"{indent}{line}\n" for line in lines)
 
 
+def parameters(indent=""):
+    lines = ["*" * 24, "Negotiated iSCSI params:", "*" * 24, "HeaderDigest: None", "DataDigest: None",
+             "MaxRecvDataSegmentLength: 262144", "MaxXmitDataSegmentLength: 8192", "FirstBurstLength: 65536",
+             "MaxBurstLength: 262144", "ImmediateData: Yes", "InitialR2T: No", "MaxOutstandingR2T: 1"]
+    return "".join(f"{indent}\t\t{line}\n" for line in lines)
+
+
 def level_2(password="********", fourth="password_in: ********"):
     return (
         "\t\t*********\n\t\tTimeouts:\n\t\t*********\n\t\tRecovery Timeout: 120\n\t\tTarget Reset Timeout: 30\n"
         "\t\tLUN Reset Timeout: 30\n\t\tAbort Timeout: 15\n\t\t*****\n\t\tCHAP:\n\t\t*****\n\t\tusername: u1\n"
-        f"\t\tpassword: {password}\n\t\tusername_in: <empty>\n\t\t{fourth}\n\t\t************************\n"
-        "\t\tNegotiated iSCSI params:\n\t\t************************\n\t\tHeaderDigest: None\n\t\tDataDigest: None\n"
-        "\t\tMaxRecvDataSegmentLength: 262144\n\t\tMaxXmitDataSegmentLength: 8192\n\t\tFirstBurstLength: 65536\n"
-        "\t\tMaxBurstLength: 262144\n\t\tImmediateData: Yes\n\t\tInitialR2T: No\n\t\tMaxOutstandingR2T: 1\n")
+        f"\t\tpassword: {password}\n\t\tusername_in: <empty>\n\t\t{fourth}\n") + parameters()
 
 
 HEAD_T1 = f"Target: {T1} (non-flash)\n"
@@ -54,7 +58,7 @@ class NoSessions(harness.CliTest):
         self.expect("-m session -R", err="No session found.", code=21)
         self.expect("-m session -s", err="No session found.", code=21)
         self.expect("-m session -u", err="No matching sessions found", code=21)
-        self.expect("-m session -P 4", err="Invalid info level 4. Try 0 - 3.", code=7)
+        self.expect("-m session -P 4", err="No active sessions.", code=21)
 
     def test_a_daemon_without_sessions_gives_the_same(self):
         self.start_daemon()
@@ -120,7 +124,19 @@ class ThreeSessions(harness.CliTest):
 
     def test_what_is_no_session(self):
         self.expect("-m session -r foo", err="foo is an invalid session ID or path", code=1)
+        for sid in ("+1", " 1", "01"):
+            self.expect(["-m", "session", "-r", sid, "-P", "1"], HEAD_T1 + level_1(1))
+        path = os.path.join(self.root, "session1/state")
+        os.makedirs(os.path.dirname(path))
+        with open(path, "w", encoding="ascii"):
+            self.expect(f"-m session -r {path}", err=f"{path} is not a directory", code=1)
+        self.expect("-m session -r /sys/devices", code=7, err="Unable to find sid in path /sys/devices\n"
+                                                              "invalid sid '/sys/devices'")
+        self.expect(f"-m session -r {self.config}", code=7, err=f"Could not get dev for {self.config}. Possible sysfs "
+                                                                f"incompatibility.\ninvalid sid '{self.config}'")
         self.expect("-m session -r 0", err="0 is an invalid session ID or path", code=1)
+        for sid in (2**31, 2**32 + 1, 99999999999):  # not cut down to that of another session
+            self.expect(f"-m session -r {sid}", err=f"{sid} is an invalid session ID or path", code=1)
         self.expect("-m session -r 99", err="could not read session targetname: 5\n"
                                             "Could not get session info for sid 99", code=22)
         self.expect("-m session -r 1", err="No records found", code=21)
@@ -132,6 +148,21 @@ class ThreeSessions(harness.CliTest):
         self.expect("-m session -R", "".join(f"Rescanning session {TITLES[sid]}\n" for sid in (1, 2, 3)))
         self.assertEqual([request["sid"] for request in self.daemon.requests("rescan")], [1, 2, 3])
         self.expect("-m session -r 2 -R", f"Rescanning session {TITLES[2]}\n")
+
+    def test_rescan_and_counters_come_before_logout_and_operations(self):
+        """One order for all: -R, -s, and then what excludes each other. Nobody is logged out by a slip of the finger."""
+        one = f"Rescanning session {TITLES[1]}\n"
+        for command in ("-u -R", "-R -u", "-R -s", "-R -o show", "-R -o new", "-u -R -o delete"):
+            self.expect(f"-m session -r 1 {command}", one)
+        for command in ("-u -s", "-s -o update -n node.startup -v manual", "-s -o new"):
+            self.assertIn(f"Stats for session {TITLES[1]}\n", self.run_adm(f"-m session -r 1 {command}")[1])
+        self.expect("-m session -u -R", "".join(f"Rescanning session {TITLES[sid]}\n" for sid in (1, 2, 3)))
+        for operation in ("show", "delete", "update", "show -o delete"):
+            self.expect(f"-m session -r 1 -u -o {operation}",
+                        err="Invalid parameters. Login/logout and op passed in", code=7)
+        self.expect("-m session -u -o delete", err="Invalid parameters. Login/logout and op passed in", code=7)
+        self.expect("-m session -r 1 -u -o new", err="Invalid parameters. Both login and logout passed in", code=7)
+        self.assertEqual(self.daemon.requests("logout") + self.daemon.requests("login"), [])
 
     def test_counters(self):
         counters = "".join(f"\t{name}: 0\n" for name in harness.COUNTERS)
@@ -166,7 +197,23 @@ class ThreeSessions(harness.CliTest):
         self.expect("-m host -H 4 -P 1", host)
         self.expect("-m host -H 4 -P 2", host + "\t*********\n\tSessions:\n\t*********\n\t" + HEAD_T2 +
                     level_1(3, "\t", "if1"))
+        shown = host + "\t*********\n\tSessions:\n\t*********\n\t" + HEAD_T2 + level_1(3, "\t", "if1") + parameters("\t")
+        self.expect("-m host -H 4 -P 3", shown)
+        ruler = "\t\t\t************************\n"
+        versions = "iSCSI Transport Class version 2.0-870\nversion 2.1.8\n"
+        self.expect("-m host -H 4 -P 4", versions + shown + ruler + "\t\t\tAttached SCSI devices:\n" + ruler)
+        self.assertTrue(self.run_adm("-m host -H 2 -P 4")[1].endswith(
+            ruler + "\t\t\tscsi2 Channel 00 Id 0 Lun: 1\n\t\t\t\tAttached scsi disk sdb\t\tState: running\n"))
+        self.expect("-m host -H 99", err="No iSCSI hosts.", code=21)
         self.expect("-m host -P 5", err="Invalid info level 5. Try 0 - 4.", code=7)
+
+
+    def test_a_host_can_be_named_by_its_mac_address(self):
+        self.daemon.sessions[1]["iface"]["hw_address"] = "00:11:22:33:44:aa"
+        self.expect("-m host -H 00:11:22:33:44:AA",
+                    "tcp: [3] 10.0.0.5,[00:11:22:33:44:aa],<empty> iqn.1993-08.org.debian:01:fakeini\n")
+        for mode in ("host", "iface"):
+            self.expect(f"-m {mode} -H 00:11:22:33:44:55", err="Could not match MAC to host.", code=7)
 
 
 class BadDaemon(harness.CliTest):

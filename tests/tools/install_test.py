@@ -1,0 +1,80 @@
+"""cmake --install: everything in its place, readable where it has to be, and no configuration overwritten."""
+
+import os
+import re
+import shutil
+import stat
+import tempfile
+import unittest
+
+import tools
+
+PROGRAMS = ["iscsid", "iscsiadm", "iscsistart", "iscsi-iname", "iscsi-gen-initiatorname", "iscsi_discovery"]
+PAGES = ["man8/" + name + ".8" for name in PROGRAMS] + ["man5/iscsid.conf.5"]
+
+
+class Install(unittest.TestCase):
+    def setUp(self):
+        self.root = tempfile.mkdtemp(prefix="iscsi-install-")
+        self.config = os.path.join(self.root, "etc/iscsi/iscsid.conf")
+
+    def tearDown(self):
+        shutil.rmtree(self.root)
+
+    def source(self, path):
+        with open(os.path.join(tools.PROGRAMS[2], path), encoding="utf-8") as file:
+            return file.read()
+
+    def install(self):
+        code, out, err = tools.run(tools.PROGRAMS[0], "--install", tools.PROGRAMS[1], "--prefix", "/usr",
+                                   env={"DESTDIR": self.root})
+        self.assertEqual((code, err), (0, ""), out)
+
+    def test_everything_is_in_its_place(self):
+        self.install()
+        files = {}
+        for place, _, names in os.walk(self.root):
+            for name in names:
+                path = os.path.join(place, name)
+                files[os.path.relpath(path, self.root)] = stat.S_IMODE(os.stat(path).st_mode)
+        wanted = {f"usr/sbin/{name}": 0o755 for name in PROGRAMS}
+        wanted.update({f"usr/share/man/{page}": 0o644 for page in PAGES})
+        wanted["usr/share/bash-completion/completions/iscsiadm"] = 0o644
+        wanted["etc/iscsi/iscsid.conf"] = 0o600
+        self.assertEqual({path: mode for path, mode in files.items() if not path.startswith("usr/lib/udev/")}, wanted)
+        self.assertTrue(any(path.startswith("usr/lib/udev/rules.d/") for path in files))
+
+    def test_installed_programs_run(self):
+        self.install()
+        # Not a DESTDIR's business, but a program that misses a library would end here with 127.
+        for name, words in (("iscsiadm", ["-V"]), ("iscsid", ["-v"]), ("iscsistart", ["-v"]), ("iscsi-iname", [])):
+            self.assertEqual(tools.run(os.path.join(self.root, "usr/sbin", name), *words)[0], 0, name)
+
+    def test_the_demo_builds_all_that_is_installed(self):
+        """After it `cmake --install` has to work: so says the README."""
+        built = re.search(r"^programs=\(([^)]*)\)", self.source("demo"), re.M)[1].split()
+        self.assertEqual(sorted(built), sorted(set(PROGRAMS) - {"iscsi_discovery"}))
+        self.assertIn('ninja -C build/release "${programs[@]}"', self.source("demo"))
+
+    def test_what_the_readme_runs_is_there(self):
+        readme = self.source("README.md")
+        runs = re.findall(r"python3 (tests/guest/\S+\.py) (\w+)'", readme)
+        self.assertTrue(runs)
+        for script, scenario in runs:
+            self.assertIn(f"\ndef {scenario}():", self.source(script))
+        bench = re.search(r"`tests/bench/run` \(after `ninja -C (\S+) bench`\)", readme)[1]
+        script = os.path.join(tools.PROGRAMS[2], "tests/bench/run")
+        _, said, _ = tools.run(script, "--help", env={"COLUMNS": "500"})
+        self.assertIn(f"/{bench}/tests/bench)", said)
+
+    def test_a_configuration_that_is_there_stays(self):
+        self.install()
+        with open(self.config, "w", encoding="ascii") as file:
+            file.write("node.startup = automatic\n")
+        self.install()
+        with open(self.config, encoding="ascii") as file:
+            self.assertEqual(file.read(), "node.startup = automatic\n")
+
+
+if __name__ == "__main__":
+    tools.main()
