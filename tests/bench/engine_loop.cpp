@@ -134,7 +134,7 @@ void EngineLoop::start(Slot& slot) {
     scsi::Cdb cdb = options_.write ? scsi::write16(lba, blocks, false) : scsi::read16(lba, blocks, false);
     slot.cdb = cdb.bytes;
     slot.cdb_bytes = cdb.length;
-    session_->submit(slot);
+    session_->submit(slot, loop_->now());
     stream_.mark();
     ++in_flight_;
 }

@@ -14,15 +14,21 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 import threading
 import time
 
-from guest import BLOCK, KERNEL, MIB, PATIENCE, Disk, Guest, Lun, check, need, scenarios, wait_until
+from guest import BLOCK, KERNEL, MIB, PATIENCE, TREE, Disk, Guest, Lun, check, need, scenarios, wait_until
 from lab import Failure
+
+sys.path.append(os.path.join(TREE, "tests", "faults"))
+
+from faultlab import Oracle  # noqa: E402  pylint: disable=C0413
 
 TARGET = "iqn.2026-01.org.example:faults"
 IS_NBD = BLOCK == "nbd" or KERNEL == "6.1"
 LONG = 600  # for fio that is stopped when everything has happened
+SEED = int(os.environ.get("ISCSI_SEED", "20"))
 DIRECT = os.O_DIRECT | os.O_CLOEXEC
 
 
@@ -83,23 +89,16 @@ class Faults(Guest):
         self.run("blockdev", "--flushbufs", device)
         check(digest(device) == digest(path), f"{what}: the device and the target's file differ")
 
-    def ledger(self, device, offset, length):
-        """Starts a load of ledger.py, which stop_ledger() ends: every block must be what was written there last."""
-        program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "ledger.py")
-        return self.start(f"ledger-{os.path.basename(device)}",
-                          ["python3", "-B", program, device, str(offset), str(length)])
+    def oracle(self, device, *options):
+        """A load whose every sector is judged (write-oracle --help)."""
+        command = [self.program("tests/faults/write-oracle"), "--seed", str(SEED), *options, device]
+        return Oracle(self, f"oracle-{os.path.basename(device)}", command)
 
-    def stop_ledger(self, load):
-        check(load.poll() is None, f"the ledger ended by itself with {load.returncode}")
-        load.send_signal(signal.SIGINT)
-        wait_until(lambda: load.poll() is not None, 60, "the ledger to end")
-        check(load.returncode == 0, f"the ledger ended with {load.returncode}")
-
-    def sectors(self, device):
+    def sectors(self, device, written_only=False):
         """Read and written so far, by the kernel's count."""
         with open(f"/sys/class/block/{os.path.basename(device)}/stat", encoding="ascii") as file:
             words = file.read().split()
-        return int(words[2]) + int(words[6])
+        return int(words[6]) + (0 if written_only else int(words[2]))
 
     def start_tgtd_again(self, target, lun):
         command = ["tgtd", "-f", "-C", "0", "--iscsi", f"portal={target.portal}"]
@@ -112,6 +111,18 @@ class Faults(Guest):
     def goes_on(self, device, seconds=30):
         before = self.sectors(device)
         wait_until(lambda: self.sectors(device) > before + 2048, seconds, f"I/O of {device} to go on")
+
+
+def flush(device):
+    """Of the device's cache. Gives an errno, or 0."""
+    fd = os.open(device, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        return error.errno
+    finally:
+        os.close(fd)
+    return 0
 
 
 def show_waits(process):
@@ -198,34 +209,35 @@ def left_behind():
 def killed_twenty_times():
     """At moments that have nothing to do with what the daemon, or the one before it, is at."""
     kills, mean = 20, 2.4 if IS_NBD else 2.0  # seconds
-    moments = random.Random(int(os.environ.get("ISCSI_SEED", "20")))
+    moments = random.Random(SEED)
     need("fio")
     with Faults() as guest:
-        disks = [Disk(number=n, path=guest.disk(f"disk{n}", 96 * MIB)) for n in range(2)]
+        disks = [Disk(number=n, path=guest.disk(f"disk{n}", size * MIB)) for n, size in enumerate((96, 32))]
         guest.served(disks)
         devices = [guest.lun(n) for n in range(2)]
         guest.mkfs("ext4", devices[0])
         place = guest.mount(devices[0])
         mark = guest.mark()
-        loads = [guest.fio_verify(f"{place}/file", seconds=LONG, size="64m"),
-                 guest.fio_verify(devices[1], seconds=LONG, size="64m")]
-        ledger = guest.ledger(devices[1], 80 * MIB, 8 * MIB)
+        fio, oracle = guest.fio_verify(f"{place}/file", seconds=LONG, size="64m"), guest.oracle(devices[1])
+        oracle.fill()
+        oracle.go()
         early, begun = 0, time.monotonic()
         for number, moment in enumerate(sorted(moments.uniform(0, kills * mean) for _ in range(kills))):
             before = guest.log().count(" is back after ")
             time.sleep(max(0.05, begun + moment - time.monotonic()))
             early += number > 0 and guest.log().count(" is back after ") == before
+            oracle.say("epoch")
             guest.kill_daemon()
             guest.launch()
-            check(all(load.running() for load in loads), f"fio ended at kill {number + 1}")
-            check(ledger.poll() is None, f"the ledger ended at kill {number + 1}")
+            check(fio.running(), f"fio ended at kill {number + 1}")
         print(f"{early} of {kills} daemons were killed before they had brought the session back", flush=True)
         guest.logged_in(1)
         for device in devices:
             guest.goes_on(device)
-        for load in loads:
-            load.stop()
-        guest.stop_ledger(ledger)
+        oracle.goes_on()
+        fio.stop()
+        oracle.settle(disks[1].path)
+        guest.end(oracle.process)  # it has the device open
         check("not taken back" not in guest.log(), "a daemon has not taken back a device")
         check(len(left_behind()) == 5, f"two devices of a session are {left_behind()}")
         guest.unmount(place)
@@ -296,7 +308,8 @@ def target_drops_sessions():
 
 
 def target_killed():
-    """tgtd ends in the middle of what it is doing, and knows nothing of its sessions afterwards."""
+    """tgtd ends in the middle of what it is doing, and knows nothing of its sessions afterwards. It has a write cache, which
+    may have gone with it: that is told once, to who asks for a flush."""
     need("fio")
     with Faults() as guest:
         lun, mark = Lun(guest.disk("disk", 96 * MIB)), guest.mark()
@@ -307,18 +320,25 @@ def target_killed():
         device = guest.lun(lun.number, target.portal)
         fio = guest.fio_verify(device, seconds=LONG)
         for number in range(2):
-            guest.goes_on(device)
+            before = guest.sectors(device, written_only=True)
+            wait_until(lambda b=before: guest.sectors(device, written_only=True) > b + 512, 30, "writes")
             target.process.expected_end = True
             target.process.kill()
             target.process.wait()
             guest.wait_log(" lost: ", number + 1)
             check(fio.running(), "fio ended with the target")
+            refused = guest.log().count("Connection refused")
+            guest.wait_log("Connection refused", refused + 1)  # the daemon has seen that nobody is there
             guest.start_tgtd_again(target, lun)
         guest.goes_on(device)
         fio.stop()
         guest.same_as_file(device, lun.path, "after the target was killed")
-        guest.logout()
         guest.check_no_errors(mark)
+        error = flush(device)
+        check(error == (errno.EIO if IS_NBD else errno.EREMOTEIO), f"the first flush ended with {os.strerror(error)}")
+        error = flush(device)
+        check(error == 0, f"the second flush ended with {os.strerror(error)}")
+        guest.logout()
 
 
 def killed_while_the_target_is_gone():

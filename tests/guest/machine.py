@@ -1,18 +1,23 @@
 #!/usr/bin/env python3
-"""What a machine can lack: a /run that is damaged or full, memory. And what the daemon does beforehand.
+"""What a machine can lack: a /run that is damaged or full, memory. What the daemon does beforehand. And clocks that jump,
+pages that change while they are written.
 
 Runs in a guest: tests/guest/run --udev 'python3 machine.py NAME...'. ISCSI_GUEST_BLOCK chooses the kind of device."""
 
 import errno
+import glob
+import mmap
 import os
+import random
 import re
 import resource
 import signal
 import subprocess
+import threading
 import time
 
-from faults import LONG, TARGET, Access, Faults, left_behind, pattern
-from guest import MIB, Disk, check, need, scenarios
+from faults import DIRECT, LONG, TARGET, Access, Faults, left_behind, pattern
+from guest import MIB, PATIENCE, Disk, check, need, scenarios, wait_until
 
 
 # /run
@@ -193,38 +198,188 @@ def _crashes_without_a_core(guest):
     check(cores == [f"core-{another.pid}"], f"the daemon left a core dump: {cores}")
 
 
+class Writer(threading.Thread):
+    """Writes a file all over through the page cache, a MiB at a time, and knows what is where. Each is full of one number,
+    which a zram keeps without memory."""
+
+    def __init__(self, path, mibs):
+        super().__init__(daemon=True)
+        self.path, self.numbers, self.written, self.stop, self.error = path, [0] * mibs, 0, False, None
+
+    @staticmethod
+    def content(number):
+        return number.to_bytes(8, "little") * (MIB // 8)
+
+    def run(self):
+        chance = random.Random(1)
+        try:
+            with open(self.path, "w+b", buffering=0) as file:
+                while not self.stop:
+                    place = self.written if self.written < len(self.numbers) else chance.randrange(len(self.numbers))
+                    self.written += 1
+                    os.pwrite(file.fileno(), self.content(self.written), place * MIB)
+                    self.numbers[place] = self.written
+                    if self.written % 200 == 0:
+                        os.fdatasync(file.fileno())
+                os.fsync(file.fileno())
+        except OSError as error:
+            self.error = error
+
+    def verify(self, path):
+        with open(path, "rb", buffering=0) as file:
+            for place, number in enumerate(self.numbers):
+                file.seek(place * MIB)
+                check(not number or file.read(MIB) == self.content(number), f"MiB {place} is not what was written there")
+
+
+def _set(path, value):
+    with open(path, "w", encoding="ascii") as file:
+        file.write(f"{value}\n")
+
+
+def _memory(name):
+    """MiB of it, as the kernel counts."""
+    with open("/proc/meminfo", encoding="ascii") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith(f"{name}:")) // 1024
+
+
 def memory_pressure():
-    """A machine with less memory than is written: its dirty pages can only go through the daemon."""
-    size, written = 1024, 600  # MiB
+    """A machine with less memory than is written, most of it dirty pages which can only go through the daemon; and its
+    session is dropped again and again meanwhile. ISCSI_SECONDS: how long."""
+    size, most, between = 1024, 700, 7  # MiB, MiB, seconds
+    seconds = float(os.environ.get("ISCSI_SECONDS", "60"))
     with Faults() as guest:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            total = int(file.readline().split()[1]) // 1024
-        check(total < written, f"this machine has {total} MiB of memory: that is no pressure")
+        total = _memory("MemTotal")
+        check(total < 256, f"this machine has {total} MiB of memory: that is no pressure")
+        for name, value in {"vm/dirty_ratio": 60, "vm/dirty_background_ratio": 50, "kernel/hung_task_timeout_secs": 40}.items():
+            _set(f"/proc/sys/{name}", value)
         guest.run("modprobe", "zram", "num_devices=1")
-        with open("/sys/block/zram0/disksize", "w", encoding="ascii") as file:
-            file.write(f"{size}M")
-        guest.served([Disk(path="/dev/zram0")])
+        _set("/sys/block/zram0/disksize", f"{size}M")
+        lio = guest.served([Disk(path="/dev/zram0")])
         device, mark = guest.lun(0), guest.mark()
-        guest.run("mkfs.ext4", "-q", "-F", "-O", "^has_journal", device)
+        guest.mkfs("ext4", device)
         place = guest.mount(device)
-        begun = time.monotonic()
-        # What compresses well, and is different everywhere.
-        with open(f"{place}/file", "wb", buffering=0) as file:
-            for number in range(written):
-                file.write(number.to_bytes(8, "little") * (MIB // 8))
-        guest.run("sync", "-f", place)
-        print(f"{written} MiB in {time.monotonic() - begun:.1f} s on {total} MiB of memory", flush=True)
+        writer, drops = Writer(f"{place}/file", most), 0
+        writer.start()
+        dirty, end = 0, time.monotonic() + seconds
+        while time.monotonic() < end and not writer.error:
+            for _ in range(between * 4):
+                time.sleep(0.25)
+                dirty = max(dirty, _memory("Dirty") + _memory("Writeback"))
+            lio.drop_sessions(TARGET)
+            drops += 1
+            guest.wait_log(" is back after ", drops, seconds=20)
+            before = writer.written
+            wait_until(lambda b=before: writer.error or writer.written > b, 30, "the writer to go on")
+        writer.stop = True
+        writer.join(60 * PATIENCE)
+        check(not writer.is_alive() and not writer.error, f"the writer: {writer.error or 'does not end'}")
+        resident = int(_status(guest.daemon.pid, "VmRSS")) // 1024
+        print(f"{writer.written} MiB in {seconds:.0f} s on {total} MiB of memory, {dirty} of them dirty at most, {drops} "
+              f"drops; the daemon has {resident} MiB", flush=True)
+        check(resident < total // 3, f"the daemon has {resident} MiB")
+        check(writer.written > total and dirty > total // 8, f"{writer.written} MiB, {dirty} dirty: that is no pressure")
         guest.unmount(place)
         place = guest.mount(device)
-        with open(f"{place}/file", "rb", buffering=0) as file:
-            for number in range(0, written, 10):
-                file.seek(number * MIB)
-                check(file.read(MIB) == number.to_bytes(8, "little") * (MIB // 8), f"MiB {number} differs")
+        writer.verify(f"{place}/file")
         guest.unmount(place)
         guest.fsck("ext4", device)
         check(guest.daemon.poll() is None, "the daemon has ended")
-        check(not [line for line in guest.dmesg(mark) if "Out of memory" in line or "oom-kill" in line], "an OOM kill")
+        said = [line for line in guest.dmesg(mark) if re.search("Out of memory|oom-kill|page allocation failure", line)]
+        check(not said, f"the kernel had no memory: {said[:3]}")
         guest.check_no_errors(mark)
+        guest.logout()
+
+
+# Clocks
+
+
+def _jump(days):
+    time.clock_settime(time.CLOCK_REALTIME, time.time() + days * 86400)
+
+
+def clock_jumps():
+    """The wall clock jumps by days, there and back, and the daemon stands still for a while, as it does in a machine that
+    sleeps (from a sleep none of these guests wakes): a load goes on, and who waits for a target that is away waits as long
+    as was configured."""
+    limit, still = 8, 5  # seconds
+    with Faults() as guest:
+        disk, mark = Disk(path=guest.disk("disk", 32 * MIB)), guest.mark()
+        lio = guest.served([disk], **{"timeo.replacement_timeout": limit})
+        device, oracle = guest.lun(0), guest.oracle(guest.lun(0))
+        oracle.fill()
+        oracle.go()
+        for days in (1, -2, 1):
+            _jump(days)
+            oracle.goes_on()
+            time.sleep(2)
+        check(" lost: " not in guest.log(), "a session was lost when the clock jumped")
+        guest.daemon.send_signal(signal.SIGSTOP)
+        time.sleep(still)
+        guest.daemon.send_signal(signal.SIGCONT)
+        oracle.goes_on()
+        oracle.settle(disk.path)
+        guest.end(oracle.process)
+        guest.check_no_errors(mark)
+        for days in (1, -1):
+            lio.enable(TARGET, False)
+            guest.wait_log(" lost: ")
+            waiting = Access(device, write=pattern(1))
+            time.sleep(1)
+            _jump(days)
+            waiting.ended(60, "a write to fail")
+            check(waiting.error and limit - 2 < waiting.seconds < limit + 4,
+                  f"with a jump of {days} days, error {waiting.error} came after {waiting.seconds:.1f} s")
+            lio.enable(TARGET)
+            guest.logged_in(1)
+            Access(device, write=pattern(2)).well(20, "a write after the return")
+            os.unlink(f"{guest.root}/iscsid.log")
+            guest.kill_daemon()
+            guest.iscsid()
+            guest.logged_in(1)
+        guest.logout()
+
+
+# Pages
+
+
+def pages_change():
+    """Somebody goes on writing to the pages that are being written to a disk. What arrives is anything, but its digest is
+    right: no connection is lost for it."""
+    size, wanted = 256 * 1024, 100  # bytes; writes whose pages did change
+    with Faults() as guest:
+        lio = guest.lio()
+        lio.add(TARGET, [Disk(path=guest.disk("disk", 32 * MIB))])
+        guest.iscsid()
+        guest.discover(lio.portal)
+        guest.update(TARGET, {f"node.conn[0].iscsi.{which}Digest": "CRC32C" for which in ("Header", "Data")})
+        guest.login()
+        text = guest.adm("-m", "session", "-P", "2", quiet=True).out
+        check("DataDigest: CRC32C" in text, "data digests were not agreed upon")
+        buffer = mmap.mmap(-1, size)
+        scribbler = os.fork()
+        if scribbler == 0:
+            while True:
+                for number in range(256):
+                    buffer[:] = bytes([number]) * size
+        guest.undo.append(lambda: (os.kill(scribbler, signal.SIGKILL), os.waitpid(scribbler, 0)))
+        fd, chance = os.open(guest.lun(0), os.O_RDWR | DIRECT), random.Random(1)
+        writes, torn, end = 0, 0, time.monotonic() + 60 * PATIENCE
+        found = mmap.mmap(-1, size)
+        while torn < wanted:
+            check(time.monotonic() < end, f"{writes} writes, and the pages of {torn} changed: this shows nothing")
+            length, place = chance.choice((4096, 65536, size)), chance.randrange(32) * MIB // 2
+            check(os.pwritev(fd, [memoryview(buffer)[:length]], place) == length, "a short write")
+            os.preadv(fd, [memoryview(found)[:length]], place)
+            torn += len(set(found[:length])) > 1
+            writes += 1
+        os.close(fd)
+        print(f"{writes} writes, of {torn} the pages changed on their way", flush=True)
+        check(" lost: " not in guest.log(), "a connection was lost")
+        [counter] = glob.glob(f"/sys/kernel/config/target/iscsi/{TARGET}/fabric_statistics/iscsi_sess_err/digest_errors")
+        with open(counter, encoding="ascii") as file:
+            errors = int(file.read())
+        check(errors == 0, f"the target found {errors} digests that were wrong")
         guest.logout()
 
 

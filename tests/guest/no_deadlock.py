@@ -4,6 +4,7 @@ next one must get the devices.
 
 Runs in a guest: tests/guest/run --udev 'python3 no_deadlock.py NAME...'. ISCSI_GUEST_BLOCK chooses the kind of device."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -74,19 +75,18 @@ class Deadlock(Faults):
 
 
 def stacks(pid):
-    """Of every thread of the children of a process."""
+    """Of every thread of the children of a process. Threads and children may end meanwhile."""
+    gone = (FileNotFoundError, ProcessLookupError)
     out = []
     children = []
     for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as file:
+        with contextlib.suppress(*gone), open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as file:
             children += file.read().split()
     for child in children:
-        try:
+        with contextlib.suppress(*gone):
             for task in os.listdir(f"/proc/{child}/task"):
                 with open(f"/proc/{child}/task/{task}/stack", encoding="ascii") as file:
                     out.append(file.read())
-        except (FileNotFoundError, ProcessLookupError):
-            pass
     return out
 
 
@@ -105,6 +105,8 @@ def killed_while_a_logout_flushes():
         guest.iscsid()
         for portal in (target.portal, lio.portal):
             guest.discover(portal)
+        # Or the session is lost, where programs take long to start, before the logout has got to its flush.
+        guest.update(A, {f"node.conn[0].timeo.noop_out_{which}": 0 for which in ("interval", "timeout")})
         guest.login()
         guest.logged_in(2)
         first, other = guest.device(A, lun.number, target.portal), guest.device(B, 0, lio.portal)

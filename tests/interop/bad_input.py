@@ -54,12 +54,69 @@ def with_disk(lab, chap=None):
 def malformed_target_name():
     with Lab() as lab:
         with_disk(lab)
-        for name in ("../../../escape", "iqn.2026-01.org.example:a/b", "iqn.2026-01.org.example:a b", "disk",
-                     "iqn.2026-01.org.example:\x07", "iqn.2026-01.org.example:" + "x" * 200, "..", "eui.12", ""):
+        for name in ("../../../escape", "iqn.2026-01.org.example:a/b", "iqn.2026-01.org.example:a b", ".disk", "$(disk)",
+                     "iqn.2026-01.org.example:\x07", "iqn.2026-01.org.example:" + "x" * 200, "..", "eui=12", ""):
             refused(lab, 7, "iSCSI name", "-m", "node", "-T", name, "-o", "new", "-p", "127.0.0.1:3260,1")
             # As a filter it is a name that no record has.
             for verb in (["-l"], ["-o", "delete"], ["-o", "update", "-n", "node.startup", "-v", "automatic"]):
                 refused(lab, 21, "No records found", "-m", "node", "-T", name, *verb)
+
+
+def other_users():
+    """Who is not root sees the sessions, and neither their secrets nor any way to change them."""
+    if os.geteuid() != 0:
+        skip("only root can be somebody else")
+    nobody = {"user": 65534, "group": 65534, "extra_groups": []}
+    with Lab() as lab:
+        chap = Chap("lab-user", "secret-of-the-lab-1", "lab-target", "secret-of-target-2")
+        with_disk(lab, chap)
+        lab.update(TARGET, chap_settings(chap))
+        lab.login()
+        for place in ("", "etc", "run"):
+            os.chmod(os.path.join(lab.root, place), 0o711)
+        if lab.run("test", "-x", lab.program("iscsiadm"), ok=None, **nobody).status:
+            skip("the build directory is not readable for other users")
+        roots = lab.adm("-m", "session").out
+        check(lab.adm("-m", "session", **nobody).out == roots, "the list is another one")
+        check(chap.secret in lab.adm("-m", "session", "-P", "3", "-S").out, "root does not see the secret")
+        for words in (["session", "-P", "3", "-S"], ["session", "-j", "-S", "-P", "3"], ["host", "-P", "4", "-j"]):
+            done = lab.adm("-m", *words, **nobody)
+            check(TARGET in done.out and done.err == "", "the session is not shown")
+            check(not any(word in done.out for word in (chap.user, chap.secret, "lab-target", "secret-of-target-2")),
+                  "CHAP names or secrets are shown")
+        for words in (["session", "-u"], ["session", "-R"], ["session", "-r", "1", "-u"]):
+            done = lab.adm("-m", *words, ok=13, **nobody)
+            check("(13 - " in done.err, "the reason is missing")
+        lab.adm("-k", "0", ok=13, **nobody)
+        for place in ("luns", "by-path", "sessions"):
+            lab.run("ls", os.path.join(lab.root, "run/iscsid", place), ok=2, **nobody)
+        check(lab.adm("-m", "session").out == roots, "the session is gone")
+        lab.logout()
+
+
+def names_of_their_own():
+    """Targets in the field are called as they like: they are found, logged in to and listed."""
+    with Lab() as lab:
+        target = with_disk(lab)
+        for name in ("target1", "iqn.com.example", "iqn.2001-4.com.x:y"):
+            target.add(name, [Lun(lab.disk(name, 4 * MIB))])
+        found = lab.discover(target.portal).out
+        for name in ("target1", "iqn.com.example", "iqn.2001-4.com.x:y"):
+            check(f" {name}\n" in found, f"{name} was not found")
+            lab.login(name)
+            check(f" {name} (non-flash)\n" in lab.adm("-m", "session").out, f"{name} is not listed")
+            lab.logout(name)
+
+
+def transport_that_is_not_there():
+    with Lab() as lab:
+        target = with_disk(lab)
+        refused(lab, 12, "transport iser is not available", "-m", "discovery", "-t", "st", "-p", target.portal, "-o",
+                "nonpersistent", "-I", "iser", lines=2)
+        lab.adm("-m", "node", "-T", TARGET, "-p", target.portal, "-I", "iser", "-o", "new")
+        refused(lab, 12, "transport iser is not available", "-m", "node", "-I", "iser", "-l", lines=LOGIN_LINES,
+                out=LOGGING_IN)
+        lab.adm("-m", "session", ok=21)
 
 
 def portal_with_a_bad_port():

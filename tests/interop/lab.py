@@ -176,11 +176,11 @@ class Lab:
 
     # Processes
 
-    def start(self, name, command, **options):
+    def start(self, name, command, env=None, **options):
         log = open(os.path.join(self.root, f"{name}.log"), "ab")
         print(f"+ {shlex.join(command)} &", flush=True)
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                                   preexec_fn=_die_with_parent, env={**self.env, **options.pop("env", {})}, **options)
+        process = subprocess.Popen(command, **{"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, **options},
+                                   preexec_fn=_die_with_parent, env={**self.env, **(env or {})})
         log.close()
         self.processes.append((name, process))
         return process

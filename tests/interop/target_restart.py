@@ -17,15 +17,6 @@ def kill(target):
     target.process.wait()
 
 
-def start_again(lab, target, lun):
-    target.process = lab.start(f"tgtd{target.port}", ["tgtd", "-f", "-C", "0", "--iscsi", f"portal={target.portal}"],
-                               env=target.env)
-    target.process.heeds_nothing = True
-    wait_until(lambda: target.admin("--op", "show", "--mode", "sys", ok=None).status == 0, 10, "tgtd")
-    target.targets.clear()
-    target.add(TARGET, [lun])
-
-
 def log_of(lab):
     with open(os.path.join(lab.root, "iscsid.log"), encoding="utf-8", errors="replace") as file:
         return file.read()
@@ -49,7 +40,8 @@ def target_restart():
             kill(target)
             wait_until(lambda: log_of(lab).count(" lost: ") >= number, 20, "the drop to be noticed")
             check(fio.poll() is None, "fio ended with the target")
-            start_again(lab, target, lun)
+            target.start()
+            target.add(TARGET, [lun])
             wait_until(lambda: log_of(lab).count(" is back ") >= number, 60, "the session to be back")
         check(fio.wait(120) == 0, f"fio ended with {fio.returncode}")
         lab.logout()

@@ -39,20 +39,37 @@ def chap_settings(chap, where="node.session"):
 
 
 class Tgtd:
-    def __init__(self, lab, ipv6=False):
+    """inside: words before its command, where it runs in a network of its own; the address is to be there already."""
+
+    def __init__(self, lab, ipv6=False, address="127.0.0.1", port=None, inside=(), env=None, threads=None):
         need("tgtd", "tgtadm")
-        self.lab, self.targets = lab, {}
-        self.port = lab.port()
-        self.env = {"TGT_IPC_SOCKET": os.path.join(lab.root, f"tgt{self.port}")}
-        self.portal = f"127.0.0.1:{self.port}"
+        self.lab, self.targets, self.inside = lab, {}, list(inside)
+        self.port = port or lab.port()
+        self.log = f"tgtd{self.port}" if port is None else f"tgtd{lab.port()}"
+        self.env = {"TGT_IPC_SOCKET": os.path.join(lab.root, self.log)}
+        self.daemon_env = {**self.env, **(env or {})}
+        self.portal = f"{address}:{self.port}"
         options = f"portal={self.portal}"
         if ipv6:
             self.portal6 = f"[::1]:{self.port}"
             options += f",portal={self.portal6}"
-        self.process = lab.start(f"tgtd{self.port}", ["tgtd", "-f", "-C", "0", "--iscsi", options], env=self.env)
+        self.command = [*self.inside, "tgtd", "-f", "-C", "0", "--iscsi", options]
+        if threads:
+            self.command += ["--nr_iothreads", str(threads)]  # of each LUN; else 16
+        self.start()
+
+    def start(self):
+        """Also again, after it was killed: it knows no targets then."""
+        self.targets.clear()
+        self.process = self.lab.start(self.log, self.command, env=self.daemon_env)
         self.process.heeds_nothing = True  # not even SIGTERM, while it has targets
         wait_until(lambda: self.admin("--op", "show", "--mode", "sys", ok=None).status == 0, 10, "tgtd")
-        wait_until(lambda: _listens("127.0.0.1", self.port), 10, "tgtd's port")
+        wait_until(self._listens, 10, "tgtd's port")
+
+    def _listens(self):
+        if not self.inside:
+            return _listens("127.0.0.1", self.port)
+        return self.lab.run(*self.inside, "ss", "-Hltn", f"sport = :{self.port}", quiet=True).out.strip()
 
     def admin(self, *args, **options):
         return self.lab.run("tgtadm", "-C", "0", "--lld", "iscsi", *args, env=self.env, quiet=True, **options)
@@ -97,7 +114,7 @@ ISTGT_CONF = """[Global]
   MaxConnections 4
   MaxR2T 32
   MaxOutstandingR2T 16
-  DefaultTime2Wait 2
+  DefaultTime2Wait {time_to_wait}
   DefaultTime2Retain 60
   FirstBurstLength 262144
   MaxBurstLength 1048576
@@ -134,9 +151,9 @@ ISTGT_CONF = """[Global]
 class Istgt:
     """istgt knows its targets from its start on: one target, `base`:`name`. It insists on InitialR2T=Yes."""
 
-    def __init__(self, lab, name, luns, chap=None, ipv6=False, discovery_chap=False):
+    def __init__(self, lab, name, luns, chap=None, ipv6=False, discovery_chap=False, time_to_wait=2, env=None):
         need("istgt")
-        self.lab = lab
+        self.lab, self.env = lab, env
         self.port, control = lab.port(), lab.port()
         self.portal, self.portal6 = f"127.0.0.1:{self.port}", f"[::1]:{self.port}"
         method = "None" if chap is None else "CHAP Mutual" if chap.user_in else "CHAP"
@@ -145,7 +162,7 @@ class Istgt:
             base=base, name=short, root=lab.root, port=self.port, control_port=control,
             discovery="CHAP\n  DiscoveryAuthGroup AuthGroup1" if discovery_chap else "Auto",
             portal6=f"  Portal DA2 {self.portal6}" if ipv6 and has_ipv6() else "", method=method,
-            block_bytes=luns[0].block_bytes,
+            block_bytes=luns[0].block_bytes, time_to_wait=time_to_wait,
             luns="\n".join(f"  LUN{lun.number} Storage {lun.path} {os.path.getsize(lun.path) >> 20}MB\n"
                            f"  LUN{lun.number} Option {'ReadOnly' if lun.read_only else 'WriteCache'} Enable"
                            for lun in luns))
@@ -156,8 +173,13 @@ class Istgt:
             if chap:
                 mutual = f' "{chap.user_in}" "{chap.secret_in}"' if chap.user_in else ""
                 file.write(f'  Auth "{chap.user}" "{chap.secret}"{mutual}\n')
-        command = ["istgt", "-D", "-c", f"{lab.root}/istgt.conf", "-p", f"{lab.root}/istgt.pid", "-t", "none"]
-        self.process = lab.start("istgt", command)
+        self.start()
+
+    def start(self):
+        """Also again, after it was killed."""
+        root = self.lab.root
+        command = ["istgt", "-D", "-c", f"{root}/istgt.conf", "-p", f"{root}/istgt.pid", "-t", "none"]
+        self.process = self.lab.start("istgt", command, env=self.env)
         wait_until(lambda: self.process.poll() is not None or _listens("127.0.0.1", self.port), 10, "istgt's port")
         check(self.process.poll() is None, "istgt ended at its start")
 
