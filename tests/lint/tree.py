@@ -11,7 +11,7 @@ import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CPP = (".cpp", ".hpp")
-PRODUCT = ("libiscsi-core/", "iscsid/", "iscsiadm/")
+PRODUCT = ("libiscsi-core/", "iscsid/", "iscsiadm/", "tools/")
 
 
 def files():
