@@ -48,6 +48,7 @@ struct Known {
     bool barred;
     bool may_hold_writes;
     bool cache_was_lost;
+    bool has_leftovers;
     base::Duration doubt_max;
 };
 
@@ -63,6 +64,9 @@ base::Result<void> make_on_shard(ManagedSession& session, ServedLun& served, con
     served.lun->set_doubt_max(known.doubt_max);
     if (known.barred) {
         served.lun->bar();
+    }
+    if (known.has_leftovers) {
+        served.lun->doubt();
     }
     if (known.may_hold_writes) {
         served.lun->assume_unflushed();
@@ -298,13 +302,20 @@ ring::Task<base::Result<void>> Daemon::make_device(ManagedSession& session, Serv
 }
 
 ring::Task<base::Result<void>> Daemon::serve(ManagedSession& session, ServedLun& served) {
-    const Known known{served.facts, served.barred, served.may_hold_writes, served.cache_was_lost,
+    const Known known{served.facts,
+                      served.barred,
+                      served.may_hold_writes,
+                      served.cache_was_lost,
+                      has_leftovers(session, served),
                       config_.doubt_max};
     auto work = [&] { return make_on_shard(session, served, known); };
     ring::Call call(*loop_, session.shard.loop(), work);
     auto made = co_await call;
     if (!made) {
         co_return made;
+    }
+    if (known.has_leftovers) {
+        look_later(session, served.facts.lun, true);
     }
     served.device->set_on_lost(report_lost(session, served));
     auto started = co_await served.device->start();

@@ -118,17 +118,19 @@ ring::Task<base::Result<void>> Daemon::check_unit(ManagedSession& session, Serve
     if (!now && is_cut_off(now.error())) {
         co_return base::fail(std::move(now.error()));
     }
-    auto accepted = co_await accept(session, served, std::move(now));
-    if (accepted || is_cut_off(accepted.error())) {
-        co_return accepted;
+    if (is_the_same(served, now)) {
+        co_await drain_soon(session, served, *now);
+        co_await update(session, served, *now);
+        co_return base::Result<void>();
     }
     if (served.barred) {
         co_return base::Result<void>();
     }
+    base::Error another = another_unit(served, now);
     if (!session.overdue) {
-        co_return accepted;
+        co_return base::fail(std::move(another));
     }
-    log::error("session {}: {}", session.sid, accepted.error().detail);
+    log::error("session {}: {}", session.sid, another.detail);
     co_await bar(session, served);
     co_return base::Result<void>();
 }
@@ -188,7 +190,7 @@ ring::Task<void> Daemon::bar_unlisted(ManagedSession& session, const UnitList& u
         auto now = comparable(*served, std::move(inspected));
         if (is_the_same(*served, now)) {
             if (use_look(*served, scanner.began_at())) {
-                co_await update(session, *served, *now); // the look may have met a doubt
+                co_await look_again(session, *served, std::move(now)); // it may have met a doubt
             }
             continue;
         }

@@ -206,9 +206,12 @@ private:
     /// executed any more. Errors: cancelled; disconnected, lost again meanwhile.
     ring::Task<base::Result<void>> fence(ManagedSession& session);
     /// Before anything is sent again to a unit, whose facts are these now: the unit has done with what was
-    /// fenced off. Errors: those of Scanner::drain.
+    /// fenced off. Errors: those of Scanner::drain, which takes its time.
     ring::Task<base::Result<void>> drain(ManagedSession& session, ServedLun& served,
                                          const scsi::LunFacts& now);
+    /// drain(), when that is only a matter of seconds; else the users of the unit wait on, the path may be
+    /// opened to others, and a look drains it.
+    ring::Task<void> drain_soon(ManagedSession& session, ServedLun& served, const scsi::LunFacts& now);
 
     // lost_caches.cpp
     /// Of all units, before the path of a new login is opened to their users: a unit whose cache was lost

@@ -9,15 +9,15 @@
 //
 // A target that has ended a session may still have its writes in the queue of a slow disk, and nothing that a
 // session can be told shows when they are through: tgtd lets them finish after it has closed the connection
-// they came by, and so may others. (LIO answers the next login when they are through; istgt does all that a
-// unit is asked for in one thread.) They are still in the unit's task set, though, which all sessions share.
+// they came by, and so may others. They are still in the unit's task set, though, which all sessions share.
 // So, before a unit's users may send again, a command is sent to tgtd that has to wait for all that is there
 // (Scanner::drain); it costs a round trip when there is nothing. LOGICAL UNIT RESET would do as well, but
 // takes the commands, and the reservation, of every other host from the unit; CLEAR TASK SET takes their
 // commands, too, and ABORT TASK SET only reaches what this session has sent. Other targets are not asked: LIO
 // (Linux 6.12, and what is built of it under other names) never ends an ORDERED command behind commands that
 // a lost session has left, nor the session that it came by. They get the two seconds that open-iscsi's
-// records have always given them.
+// records have always given them, but for two that need none: LIO answers the next login when the old
+// session's commands are through, and istgt does all that a unit is asked for in one thread, in its order.
 #include "base/limits.hpp"
 #include "control/daemon.hpp"
 #include "control/log.hpp"
@@ -38,9 +38,16 @@ bool is_of_the_network(const base::Error& error) {
            error.code == Errc::cancelled;
 }
 
-/// tgtd, as far as it says so; whoever gave it another name waits instead.
-bool ends_ordered_commands(const scsi::LunFacts& unit) {
-    return unit.vendor == "IET";
+enum class Leftovers { ended_in_order, ended_with_the_session, not_known };
+
+/// How a target gets through with the writes of a session that it has ended, as far as its vendor
+/// identification tells: that of tgtd, LIO or istgt. Whoever was given another name is not known.
+Leftovers leftovers(const scsi::LunFacts& unit) {
+    if (unit.vendor == "IET") {
+        return Leftovers::ended_in_order;
+    }
+    bool is_known = unit.vendor == "LIO-ORG" || unit.vendor == "FreeBSD";
+    return is_known ? Leftovers::ended_with_the_session : Leftovers::not_known;
 }
 
 } // namespace
@@ -167,20 +174,45 @@ ring::Task<base::Result<void>> Daemon::fence(ManagedSession& session) {
     co_return base::Result<void>();
 }
 
+bool has_leftovers(const ManagedSession& session, const ServedLun& served) {
+    return served.drained_in != session.fences && leftovers(served.facts) == Leftovers::ended_in_order;
+}
+
+ring::Task<void> Daemon::drain_soon(ManagedSession& session, ServedLun& served, const scsi::LunFacts& now) {
+    if (!has_leftovers(session, served)) {
+        co_await drain(session, served, now);
+        co_return;
+    }
+    // Noted only: there is no look before the session runs.
+    session.agenda.note(served.facts.lun, scsi::Effect::identity_doubt, loop_->now());
+    auto work = [&served] {
+        if (served.lun != nullptr) {
+            served.lun->doubt();
+        }
+    };
+    ring::Call call(*loop_, session.shard.loop(), work);
+    co_await call;
+}
+
 ring::Task<base::Result<void>> Daemon::drain(ManagedSession& session, ServedLun& served,
                                              const scsi::LunFacts& now) {
-    // A port in standby takes no write either.
-    if (served.drained_in == session.fences || scsi::only_answers_inquiries(now.access.state)) {
+    if (served.drained_in == session.fences) {
         co_return base::Result<void>();
     }
     const unsigned fences = session.fences;
     const base::TimePoint begun_at = loop_->now();
-    if (!ends_ordered_commands(now)) {
-        const base::Duration boot_now = ring::boot_time_now();
-        const base::Duration down_for = boot_now - session.down_since.value_or(boot_now);
-        co_await session.pause(*loop_, begun_at + base::limits::late_write_wait - down_for);
+    const Leftovers known = leftovers(now);
+    if (known != Leftovers::ended_in_order) {
+        if (known == Leftovers::not_known) {
+            const base::Duration boot_now = ring::boot_time_now();
+            const base::Duration down_for = boot_now - session.down_since.value_or(boot_now);
+            co_await session.pause(*loop_, begun_at + base::limits::late_write_wait - down_for);
+        }
         served.drained_in = fences;
         co_return base::Result<void>();
+    }
+    if (scsi::only_answers_inquiries(now.access.state)) {
+        co_return base::Result<void>(); // a port in standby takes no write either
     }
     Scanner scanner = scanner_of(session);
     auto drained = co_await scanner.drain(now);

@@ -1,5 +1,5 @@
 // What a connection that was lost may have left at its target: commands whose answers never came. See
-// fence.cpp for what is done about it. Plain values; any thread.
+// fence.cpp for what is done about it. Plain values; any thread, but has_leftovers: control's.
 #pragma once
 
 #include "base/time.hpp"
@@ -8,6 +8,9 @@
 #include <cstdint>
 
 namespace iscsi::control {
+
+class ManagedSession;
+struct ServedLun;
 
 struct Stranded {
     base::TimePoint over_at;        ///< none of them is executed from then on
@@ -23,5 +26,8 @@ Stranded stranded(base::TimePoint lost_at, const wire::SessionParameters& lost, 
 /// Whether a session that was opened in this portal group with the same name is of the same I_T nexus, as far
 /// as is known: no other can end it.
 bool is_same_nexus(const Stranded& stranded, std::int32_t opened_in);
+
+/// Whether the unit was not yet seen to have done with what was fenced off, and can be: by Daemon::drain.
+bool has_leftovers(const ManagedSession& session, const ServedLun& served);
 
 } // namespace iscsi::control

@@ -125,6 +125,7 @@ ring::Task<void> Daemon::recover(ManagedSession& session) {
             session.state = State::running;
             session.down_since.reset();
             save(session);
+            begin_reacting(session);
             log::info("session {}: {} is back after {} tries", session.sid, session.title(), tries);
             break;
         }

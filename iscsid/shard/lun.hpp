@@ -57,6 +57,9 @@ public:
     void set_shown_cache(bool volatile_cache) { shown_cache_ = volatile_cache; }
     /// Another unit answers in its place, or none: nothing more is sent to it, requests fail with ENODEV.
     void bar();
+    /// Nothing is sent to it until it was compared by a look that begins later, as after a unit attention
+    /// that leaves its identity in doubt. Any number of times.
+    void doubt();
     /// It was not compared since its identity was in doubt. Ends by itself, as by bar(), when the path was up
     /// for set_doubt_max() and nobody has; the observer of the nexus is told (Effect::not_compared).
     bool in_doubt() const { return doubted_; }
@@ -145,7 +148,6 @@ private:
     void fall_back(Slot& slot, int error_number);
     void delay(Slot& slot, base::TimePoint until);
     void wake_at(base::TimePoint when);
-    void doubt();
     void begin_doubt();
     void limit_doubt();
     void end_doubt();

@@ -22,11 +22,13 @@ constexpr std::uint8_t ordered_attribute = 2;
 const Match draining = scripted::read_command.with(field::attribute, ordered_attribute);
 
 struct FenceBench : UnitsBench {
-    explicit FenceBench(std::vector<std::uint8_t> units = {0}) : UnitsBench(disks(std::move(units))) {
+    explicit FenceBench(std::vector<std::uint8_t> units = {0}) : FenceBench(disks(std::move(units))) {}
+    explicit FenceBench(const DiskConfig& config) : UnitsBench(config) {
         ipc::Login login = login_request();
         REQUIRE(login.node.set(Key::session_default_time2wait, "0"));
         server.with([](Target& target) { target.config.keys["DefaultTime2Wait"] = "0"; });
-        uri = log_in(std::move(login)).luns.at(0).uri;
+        luns = log_in(std::move(login)).luns;
+        uri = luns.at(0).uri;
     }
     std::size_t connections() {
         return server.with([](Target& target) { return target.connections(); });
@@ -35,8 +37,15 @@ struct FenceBench : UnitsBench {
     void lose_with(std::uint8_t operation) {
         server.with([&](Target& target) { target.on(command(operation)).once().close(Ending::abort); });
     }
+    std::vector<ipc::AttachedLun> luns;
     std::string uri;
 };
+
+DiskConfig made_by(const char* vendor) {
+    DiskConfig config = disks({0});
+    config.vendor = vendor;
+    return config;
+}
 
 } // namespace
 
@@ -235,6 +244,23 @@ TEST_CASE("each unit of a session is waited for, once for each time that writes 
     CHECK(bench.seen(draining) == 4);
 }
 
+TEST_CASE("a unit that does not get through with what was lost holds up no other", "[ERL-06][F-34]") {
+    FenceBench bench({0, 3});
+    NbdUser user(bench, bench.uri);
+    NbdUser other(bench, bench.luns.at(1).uri);
+    const Match hanging = draining.with(field::lun, lun_field(0));
+    bench.server.with([&](Target& target) { target.executing(hanging).once().hold(); });
+    bench.lose_with(write_operation);
+    user.start(NbdUser::Type::write);
+    bench.until_seen(hanging, 1);
+    CHECK(other.execute(NbdUser::Type::write) == 0);
+    CHECK(other.execute(NbdUser::Type::read) == 0);
+    CHECK_FALSE(user.answered());
+    bench.server.with([](Target& target) { target.release(); });
+    CHECK(user.finish() == 0);
+    CHECK(bench.seen(command(write_operation).with(field::lun, lun_field(0))) == 2);
+}
+
 TEST_CASE("a unit that does not take what should wait for others is used all the same", "[ERL-06][F-34]") {
     FenceBench bench;
     NbdUser user(bench, bench.uri);
@@ -244,4 +270,31 @@ TEST_CASE("a unit that does not take what should wait for others is used all the
     bench.lose_with(write_operation);
     CHECK(user.execute(NbdUser::Type::write) == 0);
     CHECK(bench.seen(draining) == 1);
+}
+
+TEST_CASE("a target of unknown make is given two seconds from the loss on, and no ORDERED command",
+          "[ERL-06][F-34]") {
+    FenceBench bench(made_by("SCRIPTED"));
+    NbdUser user(bench, bench.uri);
+    bench.lose_with(write_operation);
+    const base::TimePoint before = ring::monotonic_now();
+    user.start(NbdUser::Type::write);
+    bench.fixture.run_until([&] { return bench.connections() == 3; });
+    bench.turn_for(base::limits::late_write_wait / 2);
+    CHECK(bench.seen(command(write_operation)) == 1);
+    CHECK(user.finish() == 0);
+    CHECK(ring::monotonic_now() - before >= base::limits::late_write_wait);
+    CHECK(bench.seen(command(write_operation)) == 2);
+    CHECK(bench.seen(draining) == 0);
+}
+
+TEST_CASE("a target that ends a session's commands with it is not waited for", "[ERL-06][F-34]") {
+    const char* vendor = GENERATE("LIO-ORG ", "FreeBSD ");
+    FenceBench bench(made_by(vendor));
+    NbdUser user(bench, bench.uri);
+    bench.lose_with(write_operation);
+    const base::TimePoint before = ring::monotonic_now();
+    CHECK(user.execute(NbdUser::Type::write) == 0);
+    CHECK(ring::monotonic_now() - before < base::limits::late_write_wait);
+    CHECK(bench.seen(draining) == 0);
 }

@@ -132,8 +132,8 @@ ScsiResult Disks::inquiry(std::uint8_t unit, const Cdb& cdb) const {
     put(data, 2, 1, 0x06); // SPC-4
     put(data, 3, 1, 0x12); // HISUP, response data format 2
     put(data, 4, 1, data.size() - 5);
-    put(data, 7, 1, 0x02);         // CMDQUE
-    put_text(data, 8, "IET     "); // as tgtd, which is asked what others are not (fence.cpp)
+    put(data, 7, 1, 0x02); // CMDQUE
+    put_text(data, 8, config_.vendor);
     put_text(data, 16, "second opinion  ");
     put_text(data, 32, "1.0 ");
     return answer(data, allocated);

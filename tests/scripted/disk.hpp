@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <string>
 #include <vector>
 
 namespace iscsi::scripted {
@@ -18,6 +19,9 @@ struct DiskConfig {
     std::uint32_t block_bytes = 512;    ///< 1 is a fine size, too: transfers of any length
     std::uint64_t blocks = 2048;
     bool write_cache = true;
+    /// T10 vendor identification, eight characters: the initiator asks tgtd, which says this, what it does
+    /// not ask others (control/fence.cpp).
+    std::string vendor = "IET     ";
 };
 
 struct Sense {
