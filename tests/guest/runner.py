@@ -108,6 +108,20 @@ def emulator():
         assert status == 125 and err.count("(int3); ") == 2, f"exit status {status}"
 
 
+def frozen():
+    """A guest in which nothing runs any more is tried once more."""
+    freeze = "kill -STOP $(cat /run/heart); sleep 200"
+    with Scratch() as scratch:
+        out = os.path.join(scratch.path, "out")
+        os.mkdir(out)
+        script = f"test -e {out}/first && exit 3; touch {out}/first; sync; {freeze}"
+        status, _, err = scratch.run("-o", out, script, ISCSI_GUEST_STILL="12")
+        assert status == 3 and err.count("nothing ran in it any more") == 1, f"exit status {status}"
+        assert "RIP" in err, "where its processors are"
+        status, _, err = scratch.run(freeze, ISCSI_GUEST_STILL="12")
+        assert status == 125 and err.count("nothing ran in it any more") == 2, f"exit status {status}"
+
+
 def complaint():
     """Whatever the command said: what the kernel says counts."""
     warning = ("------------[ cut here ]------------", "WARNING: CPU: 0 PID: 1 at {0}.c:1 {0}_x+0x1/0x2 [{0}]",
@@ -164,7 +178,7 @@ def cannot_start():
 
 
 def test(names):
-    known = [passes_on, crash, emulator, complaint, too_long, interrupted, cannot_start]
+    known = [passes_on, crash, emulator, frozen, complaint, too_long, interrupted, cannot_start]
     for function in known:
         if not names or function.__name__ in names:
             print(f"== {function.__name__}", flush=True)

@@ -3,6 +3,7 @@
 
 Runs in a guest: tests/guest/run --udev 'python3 units.py NAME...'. ISCSI_GUEST_BLOCK chooses the kind of device."""
 
+import contextlib
 import errno
 import os
 import signal
@@ -133,9 +134,11 @@ class _UdevStops:
     @staticmethod
     def _signal(number):
         for entry in filter(str.isdigit, os.listdir("/proc")):
-            with open(f"/proc/{entry}/comm", encoding="utf-8", errors="replace") as file:
-                if "udevd" in file.read():
-                    os.kill(int(entry), number)
+            # Others end meanwhile.
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                with open(f"/proc/{entry}/comm", encoding="utf-8", errors="replace") as file:
+                    if "udevd" in file.read():
+                        os.kill(int(entry), number)
 
 
 def replaced_while_it_is_shown():
