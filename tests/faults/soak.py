@@ -2,8 +2,8 @@
 """Hours of load with a fault every half minute, by hand: `ninja soak`, or soak.py [--hours H] [--every SECONDS] [--kill].
 
 Four disks on tgtd and istgt, two of them with digests, each behind a proxy and under an oracle. After each fault a line:
-what was done, how long no request was answered, and of the daemon memory, descriptors and processor time; all of them
-are to stay as they are. --kill: the daemon is killed now and then too, so that its memory begins anew. What it drew can
+what was done, how long no request was answered, and of the daemon memory, descriptors and the processor time that a request
+took since the line before; all of them are to stay as they are. --kill: the daemon is killed now and then too, so that its memory begins anew. What it drew can
 be drawn again with ISCSI_SEED."""
 
 import argparse
@@ -25,6 +25,7 @@ class Soak:
         self.stacks = [*tgtd_stacks(lab, 1, 3), istgt_stack(lab, 4)]
         self.faults = [self.reset, self.orphan, self.flip, self.hole, self.refuse, self.target_killed, self.stopped]
         self.faults += [self.daemon_killed] if kills else []
+        self.spent = self.served = 0  # by the last line: processor time, requests
         lab.iscsid()
         for number, stack in enumerate(self.stacks):
             stack.load(DIGESTS if number < 2 else None)
@@ -94,8 +95,13 @@ class Soak:
         def total(key):
             return sum(one[key] for one in now)
 
+        spent, served = self.lab.cpu_seconds(self.lab.daemon), total("reads") + total("writes")
+        if spent < self.spent:
+            self.spent = 0  # of a daemon that is no more
+        each_us = 1e6 * (spent - self.spent) / max(1, served - self.served)
+        self.spent, self.served = spent, served
         print(f"{time.monotonic() - begun:8.0f} s  {what:14} pause {max(one['gap_ms'] for one in now):6} ms  "
-              f"rss {memory} KiB  fds {descriptors}  cpu {self.lab.cpu_seconds(self.lab.daemon):.0f} s  "
+              f"rss {memory} KiB  fds {descriptors}  cpu {each_us:.1f} us each  "
               f"reads {total('reads')} writes {total('writes')} errors {total('errors')} "
               f"flush errors {total('flush_errors')} violations {total('violations')}", flush=True)
         check(total("violations") == 0, f"{[stack.oracle.violations()[:3] for stack in self.stacks]}")
