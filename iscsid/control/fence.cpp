@@ -38,18 +38,6 @@ bool is_of_the_network(const base::Error& error) {
            error.code == Errc::cancelled;
 }
 
-enum class Leftovers { ended_in_order, ended_with_the_session, not_known };
-
-/// How a target gets through with the writes of a session that it has ended, as far as its vendor
-/// identification tells: that of tgtd, LIO or istgt. Whoever was given another name is not known.
-Leftovers leftovers(const scsi::LunFacts& unit) {
-    if (unit.vendor == "IET") {
-        return Leftovers::ended_in_order;
-    }
-    bool is_known = unit.vendor == "LIO-ORG" || unit.vendor == "FreeBSD";
-    return is_known ? Leftovers::ended_with_the_session : Leftovers::not_known;
-}
-
 } // namespace
 
 Stranded stranded(base::TimePoint lost_at, const wire::SessionParameters& lost, std::int32_t portal_group) {
@@ -175,7 +163,8 @@ ring::Task<base::Result<void>> Daemon::fence(ManagedSession& session) {
 }
 
 bool has_leftovers(const ManagedSession& session, const ServedLun& served) {
-    return served.drained_in != session.fences && leftovers(served.facts) == Leftovers::ended_in_order;
+    return served.drained_in != session.fences &&
+           scsi::target_program(served.facts) == scsi::TargetProgram::tgtd;
 }
 
 ring::Task<void> Daemon::drain_soon(ManagedSession& session, ServedLun& served, const scsi::LunFacts& now) {
@@ -201,9 +190,9 @@ ring::Task<base::Result<void>> Daemon::drain(ManagedSession& session, ServedLun&
     }
     const unsigned fences = session.fences;
     const base::TimePoint begun_at = loop_->now();
-    const Leftovers known = leftovers(now);
-    if (known != Leftovers::ended_in_order) {
-        if (known == Leftovers::not_known) {
+    const scsi::TargetProgram program = scsi::target_program(now);
+    if (program != scsi::TargetProgram::tgtd) {
+        if (program == scsi::TargetProgram::not_known) {
             const base::Duration boot_now = ring::boot_time_now();
             const base::Duration down_for = boot_now - session.down_since.value_or(boot_now);
             co_await session.pause(*loop_, begun_at + base::limits::late_write_wait - down_for);

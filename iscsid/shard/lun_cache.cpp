@@ -28,14 +28,18 @@ void Lun::doubt_cache() {
     }
 }
 
-/// Said while the session is up there is no greeting in it. What follows a reset of ours is told as 29/00 by
-/// targets that know no other code; a reset leaves the cache as it is (SAM-5 section 6.3.3).
+/// Said while the session is up there is no greeting in it. What follows a reset, by us or by another host,
+/// is told as 29/00 by targets that know no other code; a reset leaves the cache as it is (SAM-5
+/// section 6.3.3). Where the cache is memory of the program, or of its kernel, it is not lost without its
+/// connections.
 bool Lun::tells_of_lost_cache(scsi::Effects effects) {
     if (!effects.has(scsi::Effect::power_on_reset)) {
         return false;
     }
-    const bool is_ours = std::exchange(reset_by_us_, false) && !effects.has(scsi::Effect::power_was_lost);
-    return nexus_.state() == PathState::up && effects.has(scsi::Effect::cache_maybe_lost) && !is_ours;
+    const bool has_connections_in_it = scsi::target_program(facts_) != scsi::TargetProgram::not_known;
+    const bool is_ours = std::exchange(reset_by_us_, false);
+    const bool is_a_reset = (is_ours || has_connections_in_it) && !effects.has(scsi::Effect::power_was_lost);
+    return nexus_.state() == PathState::up && effects.has(scsi::Effect::cache_maybe_lost) && !is_a_reset;
 }
 
 void Lun::lose_cache() {

@@ -95,6 +95,11 @@ base::Result<void> apply_target_port_groups(LunFacts& facts, base::Bytes data);
 /// zoned disks are none: they refuse writes that are not in order.
 bool is_disk(const LunFacts& facts);
 
+/// Programs whose ways, beyond what standards say, are known, by the vendor identification that their units
+/// have where nobody gave them another one: those are not known, nor is any other target.
+enum class TargetProgram : std::uint8_t { not_known, tgtd, lio, istgt };
+TargetProgram target_program(const LunFacts& facts);
+
 /// Writes may end before they are where a loss of power does not reach them.
 bool has_volatile_cache(const LunFacts& facts);
 

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <array>
 #include <fmt/format.h>
+#include <string_view>
+#include <utility>
 
 namespace iscsi::scsi {
 namespace {
@@ -42,6 +44,15 @@ std::string link_text(std::string_view text) {
 }
 
 } // namespace
+
+TargetProgram target_program(const LunFacts& facts) {
+    using enum TargetProgram;
+    constexpr std::array<std::pair<std::string_view, TargetProgram>, 3> vendors{
+        {{"IET", tgtd}, {"LIO-ORG", lio}, {"FreeBSD", istgt}}};
+    const auto* found =
+        std::ranges::find(vendors, facts.vendor, &std::pair<std::string_view, TargetProgram>::first);
+    return found == vendors.end() ? not_known : found->second;
+}
 
 bool has_volatile_cache(const LunFacts& facts) {
     return facts.write_cache && !facts.cache_survives;

@@ -252,3 +252,17 @@ TEST_CASE("an attention behind a reset that the session asked for is its echo", 
         CHECK(flush(bench) == EREMOTEIO);
     }
 }
+
+TEST_CASE(
+    "a reset by another host, which a program that holds the cache itself tells as 29/00, loses nothing",
+    "[sam5-6.3.3][F-03]") {
+    scsi::LunFacts facts = Bench::disk_facts();
+    facts.vendor = GENERATE("IET", "LIO-ORG", "FreeBSD");
+    LossBench scene(facts);
+    CHECK(write(scene.bench) == 0);
+    say(scene.bench, power_on_or_reset);
+    CHECK(flush(scene.bench) == 0);
+    CHECK(write(scene.bench) == 0);
+    say(scene.bench, power_on);
+    CHECK(flush(scene.bench) == EREMOTEIO);
+}

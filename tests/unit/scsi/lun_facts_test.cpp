@@ -292,3 +292,17 @@ TEST_CASE("a transfer is whole blocks within what the unit takes", "[sbc-3-b0]")
     facts.limits.max_transfer_blocks = UINT32_MAX;
     CHECK(max_transfer_bytes(facts, UINT32_MAX) == 0xffff0000U);
 }
+
+TEST_CASE("programs are known by the vendor that they name", "[spc4-6.6.2]") {
+    LunFacts facts = disk();
+    facts.vendor = "OEM";
+    CHECK(target_program(facts) == TargetProgram::not_known);
+    facts.vendor = "IET";
+    CHECK(target_program(facts) == TargetProgram::tgtd);
+    facts.vendor = "LIO-ORG";
+    CHECK(target_program(facts) == TargetProgram::lio);
+    facts.vendor = "FreeBSD";
+    CHECK(target_program(facts) == TargetProgram::istgt);
+    facts.vendor = "FREEBSD";
+    CHECK(target_program(facts) == TargetProgram::not_known);
+}
