@@ -58,7 +58,8 @@ const std::map<std::string, Region> regions = {
     {"data", Region::data},     {"padding", Region::padding},       {"data_digest", Region::data_digest}};
 const std::map<std::string, Strike::Kind> kinds = {
     {"reset", Strike::Kind::reset}, {"truncate", Strike::Kind::truncate},   {"orphan", Strike::Kind::orphan},
-    {"flip", Strike::Kind::flip},   {"duplicate", Strike::Kind::duplicate}, {"hold", Strike::Kind::hold}};
+    {"flip", Strike::Kind::flip},   {"duplicate", Strike::Kind::duplicate}, {"hold", Strike::Kind::hold},
+    {"drop", Strike::Kind::drop}};
 using MaybeWay = std::optional<Way>;
 const std::map<std::string, MaybeWay> ways = {{"out", Way::out}, {"in", Way::in}, {"both", std::nullopt}};
 

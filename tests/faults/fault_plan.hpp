@@ -30,7 +30,7 @@ struct Mode {
 
 /// What befalls a PDU, or the connection at some byte of it.
 struct Strike {
-    enum class Kind { reset, truncate, orphan, flip, duplicate, hold } kind = Kind::reset;
+    enum class Kind { reset, truncate, orphan, flip, duplicate, hold, drop } kind = Kind::reset;
     std::optional<Way> way;                     ///< none: either
     std::uint64_t after_min = 0, after_max = 0; ///< bytes that pass first, in both directions together
     bool repeats = false;

@@ -174,6 +174,7 @@ void Load::take(const Answer& answer) {
     base::check(slot.busy, "an answer to a request that is not in progress");
     const auto now = Clock::now();
     gap_ = std::max(gap_, std::chrono::duration_cast<std::chrono::milliseconds>(now - last_answer_));
+    slowest_ = std::max(slowest_, std::chrono::duration_cast<std::chrono::milliseconds>(now - slot.since));
     last_answer_ = now;
     slot.busy = false;
     --in_progress_;

@@ -73,6 +73,9 @@ public:
     std::size_t in_progress() const { return in_progress_; }
     /// How long the oldest request in progress has been waiting; 0 when there is none.
     std::chrono::milliseconds oldest(Clock::time_point now) const;
+    /// How long the slowest of all requests that have ended waited for it, since forget_slowest().
+    std::chrono::milliseconds slowest() const { return slowest_; }
+    void forget_slowest() { slowest_ = std::chrono::milliseconds{0}; }
     /// The longest time without an answer while there were requests, since forget_gap(); it may be going on.
     std::chrono::milliseconds longest_gap(Clock::time_point now) const;
     void forget_gap();
@@ -124,6 +127,7 @@ private:
     Clock::time_point last_answer_ = Clock::now();
     Clock::time_point rests_until_; ///< an error that comes at once is not asked for a million times
     std::chrono::milliseconds gap_{0};
+    std::chrono::milliseconds slowest_{0};
 };
 
 } // namespace iscsi::faults

@@ -47,7 +47,8 @@ Without --seconds it obeys lines on its standard input, and answers each with a 
   flush        waits until a flush that is sent now has been answered; during the mixed load
   epoch        a fault comes: writes say from now on that they came after it
   cache-lost   what was not flushed may be gone
-  stats        counts; gap_ms: the longest time without an answer since the last epoch
+  stats        counts; gap_ms: the longest time without an answer since the last epoch, slowest_ms: that a
+               request took since then
   quit         ends; so does the end of the input
 Violations are lines that begin with "violation: ", at any time. Exit status: 0; 1 when there were violations, or with
 --seconds also when requests failed; 2 when it could not run.
@@ -170,10 +171,12 @@ std::string Oracle::stats() {
     const auto now = Clock::now();
     return fmt::format(
         "reads={} writes={} flushes={} zeroes={} trims={} judged={} violations={} errors={} flush_errors={} "
-        "last_error={} lost={} reconnects={} in_doubt={} epoch={} in_progress={} oldest_ms={} gap_ms={}",
+        "last_error={} lost={} reconnects={} in_doubt={} epoch={} in_progress={} oldest_ms={} gap_ms={} "
+        "slowest_ms={}",
         c.reads, c.writes, c.flushes, c.zeroes, c.trims, c.sectors_judged, c.violations, c.errors,
         c.flush_errors, c.last_error, c.lost, source_.reconnects(), load_.history().in_doubt(), load_.epoch(),
-        load_.in_progress(), load_.oldest(now).count(), load_.longest_gap(now).count());
+        load_.in_progress(), load_.oldest(now).count(), load_.longest_gap(now).count(),
+        load_.slowest().count());
 }
 
 void Oracle::obey(const std::string& line) {
@@ -198,6 +201,7 @@ void Oracle::obey(const std::string& line) {
     } else if (verb == "epoch") {
         load_.next_epoch();
         load_.forget_gap();
+        load_.forget_slowest();
     } else if (verb == "cache-lost") {
         load_.cache_lost();
     } else if (verb == "quit") {

@@ -1,10 +1,14 @@
-"""PDUs that come in pieces, twice, or out of their order."""
+"""PDUs that come in pieces, twice, out of their order, or not at all."""
 
 import random
 
-from faultlab import FaultLab, check, rounds, scenarios, shows, tgtd_stacks, wait_until
+from faultlab import PATIENCE, FaultLab, check, istgt_stack, rounds, scenarios, shows, tgtd_stacks, wait_until
 
-DATA_IN, RESPONSE, R2T = "0x25", "0x21", "0x31"
+COMMAND, DATA_OUT, RESPONSE, DATA_IN, R2T = "0x01", "0x05", "0x21", "0x25", "0x31"
+ASKED_FOR = {"node.session.iscsi.InitialR2T": "Yes", "node.session.iscsi.ImmediateData": "No"}  # writes, so there are R2Ts
+
+# One command, then abort, reset of the unit, of the target, and a new session: base/limits.hpp and the record's err_timeo.
+LONGEST = 30 + 15 + 30 + 30 + 15
 
 
 @shows("F-37")
@@ -40,10 +44,31 @@ def doubled_and_late():
 
         lab.iscsid()
         for stack in stacks:
-            # Writes are asked for, so that there are R2Ts.
-            stack.load({"node.session.iscsi.InitialR2T": "Yes", "node.session.iscsi.ImmediateData": "No"})
+            stack.load(ASKED_FOR)
         rounds(stacks, harm, 2)
         for stack in stacks:
+            stack.oracle.settle(stack.lun.path)
+        lab.adm("-m", "node", "-u", quiet=True)
+
+
+@shows("F-08", "F-10")
+def vanished():
+    """one command, one piece of data, one R2T or one answer that never arrives, while pings do: found by the next number or
+    by the command's own time, and no request is lost, wrong or fails"""
+    with FaultLab() as lab:
+        kinds = [("out", COMMAND), ("out", DATA_OUT), ("in", R2T), ("in", DATA_IN), ("in", RESPONSE)]
+        stacks = [*tgtd_stacks(lab, 2, 2), istgt_stack(lab, 5)]
+        lab.iscsid()
+        for stack, (way, opcode) in zip(stacks, kinds):
+            stack.load(ASKED_FOR)
+            stack.oracle.say("epoch")
+            stack.proxy.say(f"drop way={way} opcode={opcode} after=200000")
+        wait_until(lambda: all(stack.proxy.stats()["strikes"] == 1 for stack in stacks), 30, "five lost PDUs")
+        for stack, (way, opcode) in zip(stacks, kinds):
+            stack.oracle.pause(LONGEST)
+            slowest = stack.oracle.stats()["slowest_ms"] / 1000
+            print(f"{opcode}, {way}: a request took {slowest:.1f} s at most", flush=True)
+            check(slowest <= LONGEST * PATIENCE, f"{opcode}, {way}: a request took {slowest:.1f} s")
             stack.oracle.settle(stack.lun.path)
         lab.adm("-m", "node", "-u", quiet=True)
 

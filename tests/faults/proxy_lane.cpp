@@ -69,6 +69,9 @@ void Lane::pass(Pdu pdu, TimePoint now) {
         held_.push_back({std::move(pdu.bytes), 0, due + strike->late, Ending::none});
         return;
     }
+    if (strike && strike->kind == Strike::Kind::drop) {
+        return;
+    }
     if (strike && strike->kind == Strike::Kind::duplicate) {
         queue(pdu.bytes, due);
     }

@@ -35,6 +35,7 @@ What happens once, or again and again with `repeat`, when A bytes (or, by chance
   flip [way=] [after=] region=header|additional|header_digest|data|padding|data_digest    one bit of the next PDU that has it
   duplicate [way=] [after=] [opcode=0xNN]               a PDU arrives twice
   hold [way=] [after=] [opcode=0xNN] ms=N               a PDU arrives N ms late, behind those that came after it
+  drop [way=] [after=] [opcode=0xNN]                    a PDU never arrives
 And:
   reset now            every connection
   target ADDRESS:PORT  where the next connections go

@@ -253,7 +253,7 @@ TEST_CASE("one bit of the named region is flipped, where digests were agreed on"
     CHECK(bench.pass(whole) == whole); // once
 }
 
-TEST_CASE("a PDU of a kind is doubled or held back", "[proxy]") {
+TEST_CASE("a PDU of a kind is doubled, held back or lost", "[proxy]") {
     Bench bench;
     const Buffer ping = make_pdu(0x00, {}, 1), data = make_pdu(data_out, {0, 4}, 2);
     SECTION("doubled") {
@@ -264,6 +264,11 @@ TEST_CASE("a PDU of a kind is doubled or held back", "[proxy]") {
     SECTION("held") {
         bench.obey("hold opcode=0x05 ms=30");
         bench.send_all(bench.initiator, joined({ping, data, ping}));
+        CHECK(bench.receive(bench.target, 300) == joined({ping, ping, data}));
+    }
+    SECTION("lost") {
+        bench.obey("drop opcode=0x05");
+        bench.send_all(bench.initiator, joined({ping, data, ping, data}));
         CHECK(bench.receive(bench.target, 300) == joined({ping, ping, data}));
     }
 }

@@ -13,7 +13,7 @@ from netns import Network
 
 ADDRESS = "10.213.200.1"
 PORT = 3260
-SECONDS = float(os.environ.get("ISCSI_SECONDS", "10"))
+SECONDS = float(os.environ.get("ISCSI_SECONDS", "30"))
 BEFORE, AFTER = 80 * MIB, 144 * MIB
 SETTINGS = {"node.session.timeo.replacement_timeout": 120, "node.session.iscsi.DefaultTime2Wait": 0,
             "node.conn[0].timeo.noop_out_interval": 1, "node.conn[0].timeo.noop_out_timeout": 1,
