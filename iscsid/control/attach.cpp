@@ -48,7 +48,7 @@ struct Known {
     bool barred;
     bool may_hold_writes;
     bool cache_was_lost;
-    bool has_leftovers;
+    bool in_doubt;
     base::Duration doubt_max;
 };
 
@@ -65,7 +65,7 @@ base::Result<void> make_on_shard(ManagedSession& session, ServedLun& served, con
     if (known.barred) {
         served.lun->bar();
     }
-    if (known.has_leftovers) {
+    if (known.in_doubt) {
         served.lun->doubt();
     }
     if (known.may_hold_writes) {
@@ -302,19 +302,17 @@ ring::Task<base::Result<void>> Daemon::make_device(ManagedSession& session, Serv
 }
 
 ring::Task<base::Result<void>> Daemon::serve(ManagedSession& session, ServedLun& served) {
-    const Known known{served.facts,
-                      served.barred,
-                      served.may_hold_writes,
-                      served.cache_was_lost,
-                      has_leftovers(session, served),
-                      config_.doubt_max};
+    // One that is taken back while a new session has all others compared may come too late for that.
+    const bool in_doubt = served.compared_in != session.openings || has_leftovers(session, served);
+    const Known known{served.facts,          served.barred, served.may_hold_writes,
+                      served.cache_was_lost, in_doubt,      config_.doubt_max};
     auto work = [&] { return make_on_shard(session, served, known); };
     ring::Call call(*loop_, session.shard.loop(), work);
     auto made = co_await call;
     if (!made) {
         co_return made;
     }
-    if (known.has_leftovers) {
+    if (known.in_doubt) {
         look_later(session, served.facts.lun, true);
     }
     served.device->set_on_lost(report_lost(session, served));

@@ -46,10 +46,10 @@ void describe(F& member, T& state) {
     member.hex("isid", state.isid, 12);
     member("initiator_name", state.initiator_name);
     member("down_since_ns", state.down_since);
-    member("portal_group", state.portal_group);
-    member("time2wait_s", state.time2wait_s);
-    member("time2retain_s", state.time2retain_s);
-    member("reinstated_at", state.reinstated_at);
+    member.later("portal_group", state.portal_group);
+    member.later("time2wait_s", state.time2wait_s);
+    member.later("time2retain_s", state.time2retain_s);
+    member.later("reinstated_at", state.reinstated_at);
     member("logging_in", state.logging_in);
     member("ending", state.ending);
     member("units", state.units);

@@ -61,6 +61,12 @@ public:
         object[std::string(name)] = json_of(value);
     }
 
+    /// A member that files of older versions do not have.
+    template <class T>
+    void later(std::string_view name, const T& value) {
+        (*this)(name, value);
+    }
+
     /// An enum by words[its number].
     template <class Enum>
     void word(std::string_view name, const Enum& value, std::span<const std::string_view> words) {
@@ -141,6 +147,14 @@ public:
     void operator()(std::string_view name, T& value) {
         if (const Json* member = find(name)) {
             note(name, read(*member, value));
+        }
+    }
+
+    /// Without it the value stays as it is.
+    template <class T>
+    void later(std::string_view name, T& value) {
+        if (object_->contains(name)) {
+            (*this)(name, value);
         }
     }
 

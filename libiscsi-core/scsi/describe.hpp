@@ -87,7 +87,7 @@ void describe(F& member, T& facts) {
     member("dpofua", facts.dpofua);
     member("descriptor_sense", facts.descriptor_sense);
     member("software_write_protect", facts.software_write_protect);
-    member("cache_survives", facts.cache_survives);
+    member.later("cache_survives", facts.cache_survives);
     member("limits", facts.limits);
     member("provisioning_page", facts.provisioning_page);
     member("lbpu", facts.lbpu);
