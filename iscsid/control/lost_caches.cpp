@@ -6,6 +6,7 @@
 #include "control/log.hpp"
 #include "scsi/capacity.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace iscsi::control {
@@ -57,6 +58,7 @@ ring::Task<void> Daemon::tell_of_losses(ManagedSession& session, std::shared_ptr
     auto work = [&served] { return served->lun == nullptr ? shard::LunCounters() : served->lun->counters(); };
     ring::Call call(*loop_, session.shard.loop(), work);
     const shard::LunCounters now = co_await call;
+    served->cache_losses = std::max(served->cache_losses, now.cache_losses);
     const bool is_news = now.cache_losses > served->told_of.cache_losses;
     // What is left out comes with the next line.
     if (!is_news || !served->losses.admit(ring::monotonic_now())) {

@@ -274,6 +274,7 @@ ipc::AttachedLun attached_lun(const ServedLun& served) {
     out.vendor = served.facts.vendor;
     out.product = served.facts.product;
     out.serial = served.facts.serial;
+    out.cache_losses = served.cache_losses;
     return out;
 }
 

@@ -37,8 +37,9 @@ struct ServedLun {
     CacheDoubt cache;
     bool may_hold_writes = false; ///< its cache, of a daemon before this one
     bool cache_was_lost = false;  ///< in an outage: a Lun that is made behind it has to tell its users
-    shard::LunCounters told_of;   ///< losses of its cache that the log knows
-    bool barred = false;          ///< another unit answers in its place, or none: nothing is sent to it
+    std::uint64_t cache_losses = 0;
+    shard::LunCounters told_of; ///< losses of its cache that the log knows
+    bool barred = false;        ///< another unit answers in its place, or none: nothing is sent to it
     /// ManagedSession::openings when the facts were last compared with what the target says.
     unsigned compared_in = 0;
     unsigned drained_in = 0; ///< ManagedSession::fences whose writes the unit has done with

@@ -40,6 +40,7 @@ void describe(F& member, T& lun) {
     member("vendor", lun.vendor);
     member("product", lun.product);
     member("serial", lun.serial);
+    member.later("cache_losses", lun.cache_losses);
 }
 
 template <class F, Of<InterfaceSnapshot> T>

@@ -57,6 +57,9 @@ struct AttachedLun {
     std::string vendor;
     std::string product;
     std::string serial;
+    /// Times that its volatile cache was lost with writes in it, as far as this daemon knows. A flush failed
+    /// for each.
+    std::uint64_t cache_losses = 0;
 
     friend bool operator==(const AttachedLun&, const AttachedLun&) = default;
 };

@@ -74,6 +74,8 @@ TEST_CASE(
     bench.turn_for(50ms);
     REQUIRE(bench.lines.with(lost_line).size() == 1);
     CHECK(bench.lines.with("1 acknowledged writes (512 bytes)").size() == 1);
+    const ipc::Reply listed = bench.ask(ipc::Sessions());
+    CHECK(std::get<ipc::SessionsReply>(listed).sessions.at(0).luns.at(0).cache_losses == 1);
 }
 
 TEST_CASE("a target that greets each session has kept its cache over a lone drop", "[F-03]") {

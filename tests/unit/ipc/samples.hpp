@@ -55,6 +55,7 @@ inline AttachedLun lun() {
     lun.vendor = "IET     ";
     lun.product = "VIRTUAL-DISK";
     lun.serial = "beaf31";
+    lun.cache_losses = 2;
     return lun;
 }
 
