@@ -303,7 +303,8 @@ ring::Task<base::Result<void>> Daemon::make_device(ManagedSession& session, Serv
 
 ring::Task<base::Result<void>> Daemon::serve(ManagedSession& session, ServedLun& served) {
     // One that is taken back while a new session has all others compared may come too late for that.
-    const bool in_doubt = served.compared_in != session.openings || has_leftovers(session, served);
+    const bool in_doubt =
+        served.compared_in != session.openings || has_leftovers(session, served, served.facts);
     const Known known{served.facts,          served.barred, served.may_hold_writes,
                       served.cache_was_lost, in_doubt,      config_.doubt_max};
     auto work = [&] { return make_on_shard(session, served, known); };

@@ -59,10 +59,6 @@ base::Error another_unit(const ServedLun& served, const base::Result<scsi::LunFa
                         now ? scsi::identity(*now) : now.error().message())};
 }
 
-bool is_the_same(const ServedLun& served, const base::Result<scsi::LunFacts>& now) {
-    return now && scsi::is_disk(*now) && scsi::same_unit(served.facts, *now);
-}
-
 /// What an inspection found of the unit, comparable with what is known of it.
 base::Result<scsi::LunFacts> comparable(const ServedLun& served, base::Result<scsi::LunFacts> now) {
     if (now) {
@@ -72,6 +68,10 @@ base::Result<scsi::LunFacts> comparable(const ServedLun& served, base::Result<sc
 }
 
 } // namespace
+
+bool is_the_same(const ServedLun& served, const base::Result<scsi::LunFacts>& now) {
+    return now && scsi::is_disk(*now) && scsi::same_unit(served.facts, *now);
+}
 
 bool use_look(ServedLun& served, base::TimePoint began_at) {
     const bool newest = began_at >= served.looked_at;
@@ -98,17 +98,10 @@ ring::Task<base::Result<void>> Daemon::check_identity(ManagedSession& session) {
     co_return base::Result<void>();
 }
 
-/// Its users may send to it again.
-ring::Task<base::Result<void>> Daemon::accept(ManagedSession& session, ServedLun& served,
-                                              base::Result<scsi::LunFacts> now) {
-    if (!is_the_same(served, now)) {
-        co_return base::fail(another_unit(served, now));
-    }
-    auto drained = co_await drain(session, served, *now);
-    if (drained) {
-        co_await update(session, served, *now);
-    }
-    co_return drained;
+/// Its users may send to it again, now or when it was drained.
+ring::Task<void> Daemon::accept(ManagedSession& session, ServedLun& served, const scsi::LunFacts& now) {
+    co_await drain_soon(session, served, now);
+    co_await update(session, served, now);
 }
 
 /// A unit that is not there (yet) holds up the whole session, as long as requests wait anyway: a target that
@@ -119,8 +112,7 @@ ring::Task<base::Result<void>> Daemon::check_unit(ManagedSession& session, Serve
         co_return base::fail(std::move(now.error()));
     }
     if (is_the_same(served, now)) {
-        co_await drain_soon(session, served, *now);
-        co_await update(session, served, *now);
+        co_await accept(session, served, *now);
         co_return base::Result<void>();
     }
     if (served.barred) {
@@ -150,30 +142,31 @@ ring::Task<base::Result<void>> Daemon::compare_again(ManagedSession& session, Se
             co_return base::fail(std::move(now.error()));
         }
         served.compared_in = opening;
-        auto accepted = co_await accept(session, served, std::move(now));
-        if (!accepted) {
-            co_return accepted;
+        if (!is_the_same(served, now)) {
+            co_return base::fail(another_unit(served, now));
         }
+        co_await accept(session, served, *now);
     }
-    base::Result<void> drained;
     if (session.resumed_in == session.openings) {
-        drained = co_await drain(session, served, served.facts); // it was found in this very session
+        co_await drain_soon(session, served, served.facts); // it was found in this very session
     }
-    co_return drained;
+    co_return base::Result<void>();
 }
 
 /// A unit that is served was inspected: by a scan, or because of what was heard of it.
 ring::Task<void> Daemon::look_again(ManagedSession& session, ServedLun& served,
                                     base::Result<scsi::LunFacts> now) {
     now = comparable(served, std::move(now));
-    auto accepted = co_await accept(session, served, std::move(now));
-    if (accepted || is_cut_off(accepted.error())) {
-        co_return; // without a session the next login compares
+    if (!is_the_same(served, now)) {
+        if (!served.barred) {
+            log::error("session {}: {}", session.sid, another_unit(served, now).detail);
+        }
+        co_await bar(session, served);
+    } else if (has_leftovers(session, served, *now)) {
+        look_later(session, served.facts.lun, true); // a scan waits for no unit
+    } else {
+        co_await accept(session, served, *now);
     }
-    if (!served.barred) {
-        log::error("session {}: {}", session.sid, accepted.error().detail);
-    }
-    co_await bar(session, served);
 }
 
 /// The device stays, and what is sent to it fails until the unit is back. One that is not listed and answers

@@ -130,10 +130,8 @@ private:
     ring::Task<base::Result<void>> check_identity(ManagedSession& session);
     ring::Task<base::Result<void>> check_unit(ManagedSession& session, ServedLun& served,
                                               base::Result<scsi::LunFacts> now);
-    /// What a look has found, `now`, is taken over when it is the same unit. Errors: it is another one; those
-    /// of drain().
-    ring::Task<base::Result<void>> accept(ManagedSession& session, ServedLun& served,
-                                          base::Result<scsi::LunFacts> now);
+    /// What was found, `now`, is taken over: it is the same unit.
+    ring::Task<void> accept(ManagedSession& session, ServedLun& served, const scsi::LunFacts& now);
     /// Of one that is about to be served, when the session was opened anew since it was found. Errors: it is
     /// another one, or does not answer.
     ring::Task<base::Result<void>> compare_again(ManagedSession& session, ServedLun& served);
@@ -205,13 +203,14 @@ private:
     /// After a new login, before anything is sent again: what the lost connection left at the target is not
     /// executed any more. Errors: cancelled; disconnected, lost again meanwhile.
     ring::Task<base::Result<void>> fence(ManagedSession& session);
-    /// Before anything is sent again to a unit, whose facts are these now: the unit has done with what was
-    /// fenced off. Errors: those of Scanner::drain, which takes its time.
+    /// Before anything is sent again to a unit, whose facts are these now: it has done with what was fenced
+    /// off, in seconds; or its users wait on (Lun::doubt), the path may be opened to others, and a look
+    /// drains it.
+    ring::Task<void> drain_soon(ManagedSession& session, ServedLun& served, const scsi::LunFacts& now);
+    /// Of a look at a unit that has_leftovers(): it has none any more. What was seen of it before is old
+    /// then. Errors: those of Scanner::drain, which takes its time.
     ring::Task<base::Result<void>> drain(ManagedSession& session, ServedLun& served,
                                          const scsi::LunFacts& now);
-    /// drain(), when that is only a matter of seconds; else the users of the unit wait on, the path may be
-    /// opened to others, and a look drains it.
-    ring::Task<void> drain_soon(ManagedSession& session, ServedLun& served, const scsi::LunFacts& now);
 
     // lost_caches.cpp
     /// Of all units, before the path of a new login is opened to their users: a unit whose cache was lost

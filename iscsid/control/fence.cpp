@@ -11,7 +11,8 @@
 // session can be told shows when they are through: tgtd lets them finish after it has closed the connection
 // they came by, and so may others. They are still in the unit's task set, though, which all sessions share.
 // So, before a unit's users may send again, a command is sent to tgtd that has to wait for all that is there
-// (Scanner::drain); it costs a round trip when there is nothing. LOGICAL UNIT RESET would do as well, but
+// (Scanner::drain); it costs a round trip when there is nothing, and as long as it takes until nobody has a
+// command in progress there when others keep the unit busy. LOGICAL UNIT RESET would do as well, but
 // takes the commands, and the reservation, of every other host from the unit; CLEAR TASK SET takes their
 // commands, too, and ABORT TASK SET only reaches what this session has sent. Other targets are not asked: LIO
 // (Linux 6.12, and what is built of it under other names) never ends an ORDERED command behind commands that
@@ -162,47 +163,41 @@ ring::Task<base::Result<void>> Daemon::fence(ManagedSession& session) {
     co_return base::Result<void>();
 }
 
-bool has_leftovers(const ManagedSession& session, const ServedLun& served) {
-    return served.drained_in != session.fences &&
-           scsi::target_program(served.facts) == scsi::TargetProgram::tgtd;
+bool has_leftovers(const ManagedSession& session, const ServedLun& served, const scsi::LunFacts& now) {
+    // A port in standby takes no write either.
+    return served.drained_in != session.fences && scsi::target_program(now) == scsi::TargetProgram::tgtd &&
+           !scsi::only_answers_inquiries(now.access.state);
 }
 
 ring::Task<void> Daemon::drain_soon(ManagedSession& session, ServedLun& served, const scsi::LunFacts& now) {
-    if (!has_leftovers(session, served)) {
-        co_await drain(session, served, now);
+    if (served.drained_in == session.fences) {
         co_return;
     }
-    // Noted only: there is no look before the session runs.
-    session.agenda.note(served.facts.lun, scsi::Effect::identity_doubt, loop_->now());
-    auto work = [&served] {
-        if (served.lun != nullptr) {
-            served.lun->doubt();
-        }
-    };
-    ring::Call call(*loop_, session.shard.loop(), work);
-    co_await call;
+    if (scsi::target_program(now) == scsi::TargetProgram::not_known) {
+        const unsigned fences = session.fences;
+        const base::Duration boot_now = ring::boot_time_now();
+        const base::Duration down_for = boot_now - session.down_since.value_or(boot_now);
+        co_await session.pause(*loop_, loop_->now() + base::limits::late_write_wait - down_for);
+        served.drained_in = fences;
+    } else if (!has_leftovers(session, served, now)) {
+        served.drained_in = session.fences;
+    } else {
+        // Noted only: there is no look before the session runs, or before the Lun is made.
+        session.agenda.note(served.facts.lun, scsi::Effect::identity_doubt, loop_->now());
+        auto work = [&served] {
+            if (served.lun != nullptr) {
+                served.lun->doubt();
+            }
+        };
+        ring::Call call(*loop_, session.shard.loop(), work);
+        co_await call;
+    }
 }
 
 ring::Task<base::Result<void>> Daemon::drain(ManagedSession& session, ServedLun& served,
                                              const scsi::LunFacts& now) {
-    if (served.drained_in == session.fences) {
-        co_return base::Result<void>();
-    }
     const unsigned fences = session.fences;
     const base::TimePoint begun_at = loop_->now();
-    const scsi::TargetProgram program = scsi::target_program(now);
-    if (program != scsi::TargetProgram::tgtd) {
-        if (program == scsi::TargetProgram::not_known) {
-            const base::Duration boot_now = ring::boot_time_now();
-            const base::Duration down_for = boot_now - session.down_since.value_or(boot_now);
-            co_await session.pause(*loop_, begun_at + base::limits::late_write_wait - down_for);
-        }
-        served.drained_in = fences;
-        co_return base::Result<void>();
-    }
-    if (scsi::only_answers_inquiries(now.access.state)) {
-        co_return base::Result<void>(); // a port in standby takes no write either
-    }
     Scanner scanner = scanner_of(session);
     auto drained = co_await scanner.drain(now);
     if (!drained) {
@@ -211,9 +206,11 @@ ring::Task<base::Result<void>> Daemon::drain(ManagedSession& session, ServedLun&
     served.drained_in = fences;
     const base::Duration taken = loop_->now() - begun_at;
     if (taken > std::chrono::seconds(1)) {
-        log::warning("session {} LUN {}: its target was at work on what had been lost for another {} ms",
-                     session.sid, scsi::describe_lun(now.lun),
-                     std::chrono::duration_cast<std::chrono::milliseconds>(taken).count());
+        log::warning(
+            "session {} LUN {}: its target was at work on what had been lost, or on what others sent, "
+            "for another {} ms",
+            session.sid, scsi::describe_lun(now.lun),
+            std::chrono::duration_cast<std::chrono::milliseconds>(taken).count());
     }
     co_return drained;
 }

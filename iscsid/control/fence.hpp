@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/time.hpp"
+#include "scsi/lun_facts.hpp"
 #include "wire/parameters.hpp"
 
 #include <cstdint>
@@ -27,7 +28,8 @@ Stranded stranded(base::TimePoint lost_at, const wire::SessionParameters& lost, 
 /// as is known: no other can end it.
 bool is_same_nexus(const Stranded& stranded, std::int32_t opened_in);
 
-/// Whether the unit was not yet seen to have done with what was fenced off, and can be: by Daemon::drain.
-bool has_leftovers(const ManagedSession& session, const ServedLun& served);
+/// Whether the unit, whose facts are these now, was not yet seen to have done with what was fenced off, and
+/// can be: by Daemon::drain.
+bool has_leftovers(const ManagedSession& session, const ServedLun& served, const scsi::LunFacts& now);
 
 } // namespace iscsi::control

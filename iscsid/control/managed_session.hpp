@@ -63,6 +63,8 @@ struct AbsentUnit {
     bool may_come = true; ///< it is a matter of time: its port is in standby, or it was not ready
 };
 
+/// What a look has found is the unit that is served.
+bool is_the_same(const ServedLun& served, const base::Result<scsi::LunFacts>& now);
 /// What a look that began then has found is to be used: none that began later was. It is taken as used.
 bool use_look(ServedLun& served, base::TimePoint began_at);
 

@@ -50,6 +50,15 @@ base::Error failure(const scsi::Cdb& cdb, const shard::PassThroughReply& reply,
     return error;
 }
 
+/// It ended badly, but only after it had begun.
+bool was_carried_out(const shard::PassThroughReply& reply, const scsi::Disposition& disposition) {
+    using enum scsi::SenseKey;
+    const scsi::SenseKey key = disposition.sense.key;
+    return reply.outcome == session::Outcome::responded &&
+           static_cast<scsi::Status>(reply.status) == scsi::Status::check_condition &&
+           key != unit_attention && key != not_ready && key != aborted_command;
+}
+
 scsi::Disposition disposition_of(const shard::PassThroughReply& reply) {
     return reply.outcome == session::Outcome::target_failure ? scsi::classify_service_response(reply.response)
                                                              : scsi::classify(reply.status, reply.sense);
@@ -104,8 +113,10 @@ ring::Task<Scanner::Answer> Scanner::ask(Ask ask) {
             co_return Answer(std::move(data));
         }
         base::Deadline again_at;
-        const bool over = ask.once && reply.outcome == session::Outcome::aborted;
-        if (!lost && !over && disposition.action != scsi::Action::fail) {
+        if (!lost && ask.any_answer && was_carried_out(reply, disposition)) {
+            co_return Answer(std::move(data));
+        }
+        if (!lost && disposition.action != scsi::Action::fail) {
             again_at = tries.next(disposition, here_.now(), times);
         }
         if (!again_at) {
@@ -311,7 +322,7 @@ ring::Task<base::Result<void>> Scanner::drain(const scsi::LunFacts& unit) {
     read.data_bytes = unit.block_bytes;
     read.attribute = session::TaskAttribute::ordered;
     read.timeout = limits::scsi_drain_timeout;
-    read.once = true;
+    read.any_answer = true;
     auto answer = co_await ask(read);
     const bool answered = answer || answer.error().code == base::Errc::login;
     if (!answered) {

@@ -60,7 +60,8 @@ public:
     /// Returns when the unit has done with every command that it had before, of whatever session: by a READ
     /// of its first block that is not begun earlier (ORDERED, SAM-5 8.6.3). A READ, because a unit may let
     /// those that only ask overtake others whatever their attribute (SBC-3, implicit head of queue). What the
-    /// unit answers to it does not matter. Errors as of inspect().
+    /// unit answers to it does not matter. It may take as long as the session lives: tgtd begins it at a
+    /// moment when nobody, on any session, has a command in progress. Errors as of inspect().
     ring::Task<base::Result<void>> drain(const scsi::LunFacts& unit);
 
 private:
@@ -73,7 +74,7 @@ private:
         std::size_t data_bytes = 0;
         session::TaskAttribute attribute = session::TaskAttribute::simple;
         base::Duration timeout = base::limits::scsi_scan_timeout;
-        bool once = false; ///< when its time is over it is not asked again
+        bool any_answer = false; ///< that it was carried out is enough, whatever came of it
     };
 
     ring::Task<Answer> ask(Ask ask);

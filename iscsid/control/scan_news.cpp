@@ -199,12 +199,23 @@ ring::Task<void> Daemon::look_at_unit(ManagedSession& session, ScanAgenda::Unit 
     }
     const unsigned opening = session.openings;
     Scanner scanner = scanner_of(session);
+    bool in_doubt = unit.in_doubt;
     auto now = co_await scanner.inspect(unit.lun);
+    while (can_look(session) && session.openings == opening && is_the_same(*served, now) &&
+           has_leftovers(session, *served, *now)) {
+        in_doubt = true; // its users wait for this
+        auto drained = co_await drain(session, *served, *now);
+        if (!drained) {
+            now = base::fail(std::move(drained.error()));
+            break;
+        }
+        now = co_await scanner.inspect(unit.lun);
+    }
     const bool is_over = !now && is_cut_off(now.error());
     if (is_over || session.openings != opening || !can_look(session)) {
         co_return; // the next login compares
     }
-    const bool in_doubt = unit.in_doubt || scanner.met_doubt();
+    in_doubt = in_doubt || scanner.met_doubt();
     if (!now && in_doubt && now.error().code == base::Errc::again) {
         if (!served->barred) {
             look_later(session, unit.lun, true); // else watch_units() does

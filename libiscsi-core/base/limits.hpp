@@ -77,11 +77,12 @@ inline constexpr std::chrono::milliseconds reinstatement_wait{5000}; ///< for th
                                                                      ///< takes 1 to 2 s
 inline constexpr std::chrono::milliseconds reinstatement_slack{100}; ///< between that login and that end,
                                                                      ///< which has to come before it
-inline constexpr std::chrono::seconds late_write_wait{2};      ///< from the loss of a session until writes
-                                                               ///< are sent again, where no command waits
-inline constexpr std::chrono::seconds scsi_drain_timeout{120}; ///< of the command that waits for all before
-                                                               ///< it: a disk that is slow, not one that has
-                                                               ///< died
+inline constexpr std::chrono::seconds late_write_wait{2};   ///< from the loss of a session until writes
+                                                            ///< are sent again, where no command waits
+inline constexpr std::chrono::hours scsi_drain_timeout{24}; ///< of the command that waits for all before
+                                                            ///< it: none that matters, because tgtd
+                                                            ///< counts wrong when one is aborted that
+                                                            ///< waits
 
 // Block side.
 inline constexpr std::uint32_t block_request_bytes_max =

@@ -154,10 +154,11 @@ TEST_CASE("what a session has left behind is minded by the next one of its name"
     const std::size_t before = bench.connections();
     bench.log_in();
     CHECK(bench.connections() == before + 2);
-    CHECK(bench.seen(draining) == 1);
+    bench.until_seen(draining, 1);
     REQUIRE(std::holds_alternative<ipc::Done>(bench.ask(ipc::Logout{sid + 1})));
     bench.log_in();
     CHECK(bench.connections() == before + 3);
+    bench.turn_for(100ms);
     CHECK(bench.seen(draining) == 1);
 }
 
@@ -261,15 +262,39 @@ TEST_CASE("a unit that does not get through with what was lost holds up no other
     CHECK(bench.seen(command(write_operation).with(field::lun, lun_field(0))) == 2);
 }
 
-TEST_CASE("a unit that does not take what should wait for others is used all the same", "[ERL-06][F-34]") {
+TEST_CASE("a unit that does not take what should wait for others, or fails at it, is used all the same",
+          "[ERL-06][F-34]") {
     FenceBench bench;
     NbdUser user(bench, bench.uri);
-    const Sense invalid_message{0x05, 0x49, 0x00};
+    const Sense answer =
+        GENERATE(values<Sense>({{0x05, 0x49, 0x00}, {0x03, 0x11, 0x01}, {0x04, 0x44, 0x00}}));
     bench.server.with(
-        [&](Target& target) { target.executing(draining).reply(Target::check_condition(invalid_message)); });
+        [&](Target& target) { target.executing(draining).reply(Target::check_condition(answer)); });
     bench.lose_with(write_operation);
     CHECK(user.execute(NbdUser::Type::write) == 0);
     CHECK(bench.seen(draining) == 1);
+}
+
+TEST_CASE("what a unit did not begin is asked for again, and is not waited for by who looks at all units",
+          "[ERL-06][F-34]") {
+    FenceBench bench;
+    NbdUser user(bench, bench.uri);
+    bench.server.with([](Target& target) {
+        target.executing(draining).once().reply(Target::check_condition({0x0b, 0x00, 0x00}));
+    });
+    bench.lose_with(write_operation);
+    CHECK(user.execute(NbdUser::Type::write) == 0);
+    CHECK(bench.seen(draining) == 2);
+    bench.server.with([](Target& target) { target.executing(draining).once().hold(); });
+    bench.lose_with(write_operation);
+    user.start(NbdUser::Type::write);
+    bench.until_seen(draining, 3);
+    CHECK_FALSE(std::holds_alternative<ipc::ErrorReply>(bench.ask(ipc::Rescan{1})));
+    bench.turn_for(100ms);
+    CHECK_FALSE(user.answered());
+    CHECK(bench.seen(draining) == 3);
+    bench.server.with([](Target& target) { target.release(); });
+    CHECK(user.finish() == 0);
 }
 
 TEST_CASE("a target of unknown make is given two seconds from the loss on, and no ORDERED command",
