@@ -46,7 +46,9 @@ bool is_all(base::Bytes bytes, std::byte value) {
 /// The disk. Requests wait until they are let go, in any order, and some of them fail.
 class Disk final : public RequestHandler {
 public:
-    Disk(const Attributes& attributes, std::minstd_rand& random) : attributes_(attributes), random_(random) {}
+    /// `any_bytes`: the client may have written anything, not only what Conversation has.
+    Disk(const Attributes& attributes, std::minstd_rand& random, bool any_bytes)
+        : attributes_(attributes), random_(random), any_bytes_(any_bytes) {}
 
     void start(Request& request) override {
         const bool has_data = request.verb == Verb::read || request.verb == Verb::write;
@@ -55,7 +57,7 @@ public:
                 request.length_bytes <= disk_bytes - request.offset_bytes);
         require(request.offset_bytes % attributes_.logical_block_bytes == 0);
         require(!attributes_.read_only || request.verb == Verb::read || request.verb == Verb::flush);
-        require(request.verb != Verb::write || is_all(request.data, request.data.front()));
+        require(any_bytes_ || request.verb != Verb::write || is_all(request.data, request.data.front()));
         held_.push_back(&request);
     }
 
@@ -86,6 +88,7 @@ public:
 private:
     const Attributes& attributes_;
     std::minstd_rand& random_;
+    bool any_bytes_;
     std::vector<Request*> held_;
 };
 
@@ -330,7 +333,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
 
     const NbdExportInfo info{"disk", "a disk", attributes_of(flags)};
-    Disk disk(info.attributes, random);
+    Disk disk(info.attributes, random, any_bytes);
     Owner owner;
     NbdConnection connection({info, *pool, disk, owner});
     if (handshake) {
