@@ -52,11 +52,11 @@ void wipe(MutableBytes bytes) {
 }
 
 void wipe(std::string& text) noexcept {
-    // Behind its end may stand what it was before.
+    // Behind its end may stand what it was before. Registers are left to the blocks of memory that are given
+    // back all the time where secrets live long (iscsid/wiped_heap.cpp): there are many texts.
     text.resize(text.capacity());
     ::explicit_bzero(text.data(), text.size());
     text.clear();
-    clear_vector_registers();
 }
 
 WipedText::WipedText(WipedText&& other) noexcept : text_(std::move(other.text_)) {
