@@ -16,9 +16,10 @@ public:
     /// The session is back.
     void on_back(base::TimePoint now) { back_since_ = now; }
 
-    /// It was lost. How long the next login has to wait at least; zero unless it keeps happening.
-    base::Duration on_drop(base::TimePoint now) {
-        bool soon = back_since_ && now - *back_since_ < short_life;
+    /// It was lost. How long the next login has to wait at least; zero unless it keeps happening. One that
+    /// fell silent was ended by nobody, and each such loss takes its time by itself.
+    base::Duration on_drop(base::TimePoint now, bool fell_silent) {
+        bool soon = !fell_silent && back_since_ && now - *back_since_ < short_life;
         back_since_.reset();
         lives_ = soon ? std::min(lives_ + 1, lives_max) : 0;
         return is_suspicious()

@@ -120,8 +120,9 @@ public:
     base::Isid isid;
     std::string initiator_name; ///< as sent at login
     State state = State::logging_in;
-    bool dropped = false;         ///< the connection was lost since the last successful open
-    base::Errc lost_by{};         ///< the last time; Errc::disconnected: its other end closed it
+    bool dropped = false; ///< the connection was lost since the last successful open
+    base::Errc lost_by{}; ///< the last time; Errc::disconnected: its other end closed it; Errc::transport:
+                          ///< nothing was heard of it, or not what was due
     bool target_was_away = false; ///< not only the connection to it, since the path was open
     bool overdue = false;         ///< recovering for longer than the replacement timeout
     bool rescanning = false;      ///< one rescan at a time

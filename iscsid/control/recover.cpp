@@ -60,7 +60,8 @@ void Daemon::start_recovery(ManagedSession& session) {
 /// A connection was lost. That another host took the session over shows only in that the target ended it,
 /// which a link can do as well; a session that ended for a reason of its own was taken by nobody.
 base::Duration Daemon::pause_of_flapping(ManagedSession& session) {
-    const base::Duration pause = session.flapping.on_drop(loop_->now());
+    const base::Duration pause =
+        session.flapping.on_drop(loop_->now(), session.lost_by == base::Errc::transport);
     const auto pause_s = std::chrono::ceil<std::chrono::seconds>(pause).count();
     if (session.flapping.is_suspicious() && session.lost_by == base::Errc::disconnected) {
         log::warning(

@@ -14,21 +14,26 @@ TEST_CASE("a session that is lost right after each login waits longer each time,
           "[SESS-04]") {
     Flapping flapping;
     base::TimePoint now(100s);
-    CHECK(flapping.on_drop(now) == 0s); // The first login may have been long ago.
+    CHECK(flapping.on_drop(now, false) == 0s); // The first login may have been long ago.
     for (auto pause : {0s, 0s, 2s, 4s, 8s, 16s, 30s, 30s}) {
         flapping.on_back(now);
         now += Flapping::short_life - 1ms;
-        CHECK(flapping.on_drop(now) == pause);
+        CHECK(flapping.on_drop(now, false) == pause);
         CHECK(flapping.is_suspicious() == (pause > 0s));
     }
     for (int i = 0; i < 100; ++i) {
         flapping.on_back(now);
-        CHECK(flapping.on_drop(now) == 30s);
+        CHECK(flapping.on_drop(now, false) == 30s);
+    }
+    SECTION("one that fell silent was ended by nobody") {
+        flapping.on_back(now);
+        CHECK(flapping.on_drop(now, true) == 0s);
+        CHECK_FALSE(flapping.is_suspicious());
     }
     SECTION("one that lasted makes up for it") {
         flapping.on_back(now);
         now += Flapping::short_life;
-        CHECK(flapping.on_drop(now) == 0s);
+        CHECK(flapping.on_drop(now, false) == 0s);
         CHECK_FALSE(flapping.is_suspicious());
     }
 }
