@@ -222,6 +222,8 @@ private:
     // recover.cpp
     void start_recovery(ManagedSession& session);
     base::Duration pause_of_flapping(ManagedSession& session);
+    ring::Task<void> hurry(ManagedSession& session);
+    base::Duration reconnect_pause_of(const ManagedSession& session) const;
     ring::Task<void> pause_before_try(ManagedSession& session, base::Duration pause, base::Duration least);
     ring::Task<void> recover(ManagedSession& session);
     ring::Task<void> find_again(ManagedSession& session);

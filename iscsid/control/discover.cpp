@@ -84,8 +84,8 @@ ring::Task<base::Result<std::string>> try_login(Asking& asking, shard::Endpoint 
         co_return base::fail(std::move(options.error()));
     }
     shard::Link link(asking.loop);
-    base::Deadline connect_by = asking.loop.now() + login_timeout(asking.discovery);
-    auto connected = co_await link.connect(endpoint, *options, connect_by);
+    const shard::ConnectTimes times{asking.loop.now() + login_timeout(asking.discovery), {}};
+    auto connected = co_await link.connect(endpoint, *options, times);
     if (!connected) {
         report_line(asking,
                     fmt::format("cannot make connection to {}: {}", endpoint.text, connected.error().detail));

@@ -37,7 +37,8 @@ void note_away(ManagedSession& session, const shard::Endpoint& asked, const shar
 
 /// The nexus keeps its name for life: another one would be another nexus, and the target would not end the
 /// tasks of the old one before they are sent again.
-void prepare(ManagedSession& session, shard::OpenRequest& request, const shard::Endpoint& endpoint) {
+void prepare(ManagedSession& session, shard::OpenRequest& request, const shard::Endpoint& endpoint,
+             base::Duration reconnect_pause) {
     request.endpoint = endpoint;
     if (session.initiator_name.empty()) {
         session.initiator_name = request.login.initiator_name;
@@ -47,9 +48,10 @@ void prepare(ManagedSession& session, shard::OpenRequest& request, const shard::
         offer_md5_alone(request.login);
     }
     if (session.state == ManagedSession::State::recovering) {
-        // The kernel repeats a SYN after 1 s, then after longer and longer; a new try does not.
+        // The name may lead elsewhere by then.
         request.connect_timeout =
             std::min<base::Duration>(request.connect_timeout, base::limits::reconnect_timeout);
+        request.connect_again_every = reconnect_pause;
     }
 }
 
@@ -290,7 +292,7 @@ ring::Task<tl::expected<void, shard::OpenFailure>> Daemon::open_place(ManagedSes
             last.error = std::move(request.error());
             co_return tl::unexpected(std::move(last));
         }
-        prepare(session, *request, endpoint);
+        prepare(session, *request, endpoint, reconnect_pause_of(session));
         if (route.place() != Place{session.id.portal.address, session.id.portal.port}) {
             // The record's portal group is that of its own portal, and a redirection names none.
             request->login.expected_tpgt = -1;

@@ -29,8 +29,13 @@ void offer_md5_alone(login::LoginConfig& login);
 /// How long a session that was established waits after a failed try to come back; `before` is the pause that
 /// preceded the try, 0 for the first one. It never gives up by itself, whatever the target said: targets are
 /// up before they know their units and whom to let in. A refused authentication is asked about seldom,
-/// because some targets lock a name out after a few of them.
-base::Duration pause_after(base::Errc failure, base::Duration before);
+/// because some targets lock a name out after a few of them; one that cannot be reached after
+/// `reconnect_pause`.
+base::Duration pause_after(base::Errc failure, base::Duration before, base::Duration reconnect_pause);
+
+/// From one connection that is tried to the next, as long as nobody answers, in an outage of `lasts` that so
+/// many sessions of this daemon are in: what it adds to the outage is not felt, and what it costs neither.
+base::Duration reconnect_pause(base::Duration lasts, std::size_t sessions);
 
 /// Between three quarters of `pause` and all of it, as the dice fall: sessions that were lost together do not
 /// all come back in the same moment.

@@ -18,8 +18,6 @@ struct Pauses {
 };
 
 constexpr Pauses usual_pauses{std::chrono::milliseconds(250), std::chrono::seconds(8)};
-/// Nobody is harmed by one more SYN a second, and everybody waits for the one that is answered.
-constexpr Pauses pauses_of_the_unreachable{std::chrono::milliseconds(250), std::chrono::seconds(1)};
 constexpr Pauses pauses_of_the_refused{std::chrono::seconds(5), std::chrono::seconds(60)};
 
 bool is_unreachable(base::Errc failure) {
@@ -45,11 +43,20 @@ base::Error as_told(base::Error error) {
     return error;
 }
 
-base::Duration pause_after(base::Errc failure, base::Duration before) {
-    const Pauses& pauses = failure == base::Errc::authentication ? pauses_of_the_refused
-                           : is_unreachable(failure)             ? pauses_of_the_unreachable
-                                                                 : usual_pauses;
+base::Duration pause_after(base::Errc failure, base::Duration before, base::Duration reconnect_pause) {
+    if (is_unreachable(failure)) {
+        return reconnect_pause;
+    }
+    const Pauses& pauses = failure == base::Errc::authentication ? pauses_of_the_refused : usual_pauses;
     return std::clamp(before * 2, pauses.first, pauses.longest);
+}
+
+base::Duration reconnect_pause(base::Duration lasts, std::size_t sessions) {
+    constexpr int part_of_outage = 300;
+    const base::Duration share =
+        std::chrono::nanoseconds(std::chrono::seconds(sessions)) / base::limits::reconnects_per_second_max;
+    return std::clamp<base::Duration>(std::max(lasts / part_of_outage, share),
+                                      base::limits::reconnect_pause_min, base::limits::reconnect_pause_max);
 }
 
 base::Duration spread(base::Duration pause, std::uint32_t dice) {

@@ -1,8 +1,10 @@
 // After a drop: log in again with the same ISID, compare the units, let I/O go on; or fail it when that takes
 // longer than the replacement timeout.
+#include "base/limits.hpp"
 #include "control/daemon.hpp"
 #include "control/log.hpp"
 #include "control/log_in.hpp"
+#include "control/rival.hpp"
 #include "records/fields.hpp"
 
 #include <algorithm>
@@ -96,9 +98,29 @@ void Daemon::on_network_change() {
         // One that goes on may end, or end others.
         ManagedSession* session = registry_.find(sid);
         if (session != nullptr && session->state == State::recovering) {
-            session->hurry.set();
+            recoveries_.spawn(hurry(*session));
         }
     }
+}
+
+/// Whether it pauses before its next try, or waits for the answer to one.
+ring::Task<void> Daemon::hurry(ManagedSession& session) {
+    ManagedSession::Use use(session);
+    session.hurry.set();
+    if (session.rival != nullptr) {
+        session.rival->hurry();
+    }
+    if (session.nexus == nullptr) { // of a session that is just being restored
+        co_return;
+    }
+    auto work = [nexus = session.nexus.get()] { nexus->hurry(); };
+    ring::Call call(*loop_, session.shard.loop(), work);
+    co_await call;
+}
+
+base::Duration Daemon::reconnect_pause_of(const ManagedSession& session) const {
+    const base::Duration now = ring::boot_time_now();
+    return reconnect_pause(now - session.down_since.value_or(now), registry_.count(State::recovering));
 }
 
 ring::Task<void> Daemon::recover(ManagedSession& session) {
@@ -142,9 +164,11 @@ ring::Task<void> Daemon::recover(ManagedSession& session) {
             break;
         }
         const base::Errc failure = again ? base::Errc::disconnected : again.error().code;
-        pause = pause_after(failure, tries == 1 ? base::Duration{} : pause);
+        pause = pause_after(failure, tries == 1 ? base::Duration{} : pause, reconnect_pause_of(session));
         // A target that refuses is not asked more often because the network changes.
-        least_pause = failure == base::Errc::authentication ? pause : pause_after(failure, {});
+        least_pause = failure == base::Errc::authentication
+                          ? pause
+                          : pause_after(failure, {}, base::limits::reconnect_pause_min);
         if (session.dropped && session.openings != openings) {
             least_pause = std::max(least_pause, pause_of_flapping(session));
         }

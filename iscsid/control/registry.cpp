@@ -25,6 +25,11 @@ std::size_t Registry::count(const records::NodeId& id) const {
     }));
 }
 
+std::size_t Registry::count(ManagedSession::State state) const {
+    return static_cast<std::size_t>(
+        std::ranges::count_if(sessions_, [&](const auto& entry) { return entry.second->state == state; }));
+}
+
 std::size_t Registry::count(const shard::Shard& shard) const {
     return static_cast<std::size_t>(
         std::ranges::count_if(sessions_, [&](const auto& entry) { return &entry.second->shard == &shard; }));

@@ -23,6 +23,7 @@ public:
     ManagedSession* find(std::uint32_t sid);
     /// Sessions of one record, those that are logging in included.
     std::size_t count(const records::NodeId& id) const;
+    std::size_t count(ManagedSession::State state) const;
     /// Sessions on a shard.
     std::size_t count(const shard::Shard& shard) const;
     /// True when a session to `target` uses `isid`.

@@ -22,6 +22,7 @@ public:
     ring::Task<std::optional<base::Duration>> ended_after(base::TimePoint begun_at);
     /// An open() or ended_after() in progress ends soon. Idempotent.
     void interrupt();
+    void hurry() { nexus_.hurry(); }
     /// To be awaited after an open() that succeeded.
     ring::Task<void> end();
 

@@ -6,31 +6,12 @@
 #include "base/engine.hpp"
 #include "ring/await.hpp"
 #include "ring/stream.hpp"
+#include "shard/connector.hpp"
 
-#include <cstdint>
 #include <memory>
 #include <string>
-#include <sys/socket.h>
 
 namespace iscsi::shard {
-
-/// A numeric address and port to connect to.
-struct Endpoint {
-    sockaddr_storage address{};
-    socklen_t address_bytes = 0;
-    std::string text; ///< the numeric address, IPv6 without brackets
-    std::uint16_t port = 0;
-};
-
-/// Socket settings of a record.
-struct TcpOptions {
-    int window_bytes = 0;           ///< SO_RCVBUF and SO_SNDBUF; 0 = the system's
-    std::string net_device;         ///< SO_BINDTODEVICE; empty = not bound
-    std::string congestion_control; ///< TCP_CONGESTION; empty = the system's
-    /// TCP_USER_TIMEOUT: the connection ends when what was sent is not acknowledged for so long, or the peer
-    /// takes no more bytes for so long. In force once it is made; 0 = the system's, in whole milliseconds.
-    base::Duration user_timeout{};
-};
 
 class Link final : private ring::Stream::Owner {
 public:
@@ -49,12 +30,14 @@ public:
 
     explicit Link(ring::Loop& loop);
 
-    /// Connects, until `deadline`. Errors: Errc::transport with the reason, Errc::transport_timeout.
+    /// As Connector::connect; the connection is this link's.
     ring::Task<base::Result<void>> connect(const Endpoint& endpoint, const TcpOptions& options,
-                                           base::Deadline deadline);
+                                           ConnectTimes times);
 
+    /// As Connector::hurry.
+    void hurry() { connector_.hurry(); }
     /// The last connect() met a host that answers, and nobody who listens there.
-    bool was_refused() const { return was_refused_; }
+    bool was_refused() const { return connector_.was_refused(); }
 
     /// Drives `engine` until `finished(engine)`, or until the connection or the engine fails.
     template <class E>
@@ -94,15 +77,14 @@ private:
     void on_closed(ring::Stream& stream, const base::Error& error) override;
     void begin(base::Engine& engine);
 
-    ring::Loop& loop_;
+    Connector connector_;
     ring::Stream stream_;
     Listener* listener_ = nullptr;
     ring::Event changed_; ///< for drive()
     ring::Event closed_;
     base::Error error_; ///< why the stream closed
     int connected_fd_ = -1;
-    bool was_refused_ = false;
-    ring::OpWait* connecting_ = nullptr;
+    bool connecting_ = false;
 };
 
 } // namespace iscsi::shard

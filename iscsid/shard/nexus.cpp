@@ -59,8 +59,8 @@ Nexus::~Nexus() {
 ring::Task<tl::expected<OpenReply, OpenFailure>> Nexus::open(OpenRequest request) {
     using Reply = tl::expected<OpenReply, OpenFailure>;
     base::check(!has_session() && !link_.is_open(), "a nexus has one session at a time");
-    base::Deadline connect_by = loop_.now() + request.connect_timeout;
-    auto connected = co_await link_.connect(request.endpoint, request.tcp, connect_by);
+    const shard::ConnectTimes times{loop_.now() + request.connect_timeout, request.connect_again_every};
+    auto connected = co_await link_.connect(request.endpoint, request.tcp, times);
     if (!connected) {
         OpenFailure failure{std::move(connected.error()), {}, link_.was_refused(), false};
         co_return Reply(tl::unexpect, std::move(failure));

@@ -28,6 +28,7 @@ struct OpenRequest {
     TcpOptions tcp;
     login::LoginConfig login;
     base::Duration connect_timeout{};
+    base::Duration connect_again_every{}; ///< see ConnectTimes
     base::Duration login_timeout{};
     std::uint32_t tasks = 128;         ///< node.session.cmds_max
     base::Duration nop_out_interval{}; ///< 0 = no liveness check
@@ -87,6 +88,8 @@ public:
     ring::Task<tl::expected<OpenReply, OpenFailure>> open(OpenRequest request);
     /// The session was checked (identity): users may send, unless seal() was called.
     void resume();
+    /// The network has changed: an open() that waits for an answer to its connection does not only wait.
+    void hurry() { link_.hurry(); }
     /// The replacement timeout passed: what waits fails, until the next resume().
     void fail();
     /// The session is about to end and nobody will bring it back: an open() in progress ends soon, an

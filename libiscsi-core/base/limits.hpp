@@ -68,10 +68,15 @@ inline constexpr std::chrono::milliseconds scsi_ready_delay{1000}; ///< while a 
 // Recovery.
 inline constexpr std::chrono::seconds reconnect_timeout{2}; ///< for a connection of a session that was lost;
                                                             ///< the record's login_timeout when it is shorter
-inline constexpr std::chrono::seconds time2retain_min{20};  ///< that a target is given to drop what it may
-                                                            ///< still have of a lost connection: RFC 7143's
-                                                            ///< default; one that never noticed the loss
-                                                            ///< keeps no shorter one that was negotiated
+inline constexpr std::chrono::milliseconds reconnect_pause_min{150}; ///< from one connection that is tried
+                                                                     ///< to the next, of one session
+inline constexpr std::chrono::milliseconds reconnect_pause_max{1000};
+inline constexpr unsigned reconnects_per_second_max = 500; ///< of all sessions, but for reconnect_pause_max
+inline constexpr std::size_t connects_max = 16;            ///< of one try that are in progress
+inline constexpr std::chrono::seconds time2retain_min{20}; ///< that a target is given to drop what it may
+                                                           ///< still have of a lost connection: RFC 7143's
+                                                           ///< default; one that never noticed the loss
+                                                           ///< keeps no shorter one that was negotiated
 inline constexpr std::chrono::milliseconds reinstatement_wait{5000}; ///< for the end of a session whose
                                                                      ///< successor has logged in: istgt
                                                                      ///< takes 1 to 2 s
@@ -106,6 +111,7 @@ inline constexpr std::size_t state_file_bytes_max =
     std::size_t{64} * 1024 * 1024; ///< of one session: luns_max units of some 1.5 KiB fit
 
 static_assert(nbd_requests_max <= tasks_max);
+static_assert(reconnect_pause_min * connects_max >= reconnect_timeout);
 static_assert(block_request_bytes_max <= shard_pool_bytes);
 
 } // namespace iscsi::base::limits

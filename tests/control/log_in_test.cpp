@@ -64,7 +64,7 @@ TEST_CASE("a session that was established asks again in longer and longer pauses
         std::vector<long> ms;
         base::Duration pause{};
         for (int i = 0; i < 9; ++i) {
-            pause = control::pause_after(code, pause);
+            pause = control::pause_after(code, pause, 175ms);
             ms.push_back(std::chrono::duration_cast<std::chrono::milliseconds>(pause).count());
         }
         return ms;
@@ -72,13 +72,25 @@ TEST_CASE("a session that was established asks again in longer and longer pauses
     CHECK(pauses(Errc::disconnected) ==
           std::vector<long>{250, 500, 1000, 2000, 4000, 8000, 8000, 8000, 8000});
     CHECK(pauses(Errc::fatal_login) == pauses(Errc::disconnected));
-    CHECK(pauses(Errc::transport_timeout) ==
-          std::vector<long>{250, 500, 1000, 1000, 1000, 1000, 1000, 1000, 1000});
+    CHECK(pauses(Errc::transport_timeout) == std::vector<long>(9, 175));
     CHECK(pauses(Errc::transport) == pauses(Errc::transport_timeout));
     CHECK(pauses(Errc::authentication) ==
           std::vector<long>{5000, 10000, 20000, 40000, 60000, 60000, 60000, 60000, 60000});
-    CHECK(control::pause_after(Errc::login, 60s) == 8s);
-    CHECK(control::pause_after(Errc::authentication, 250ms) == 5s);
+    CHECK(control::pause_after(Errc::login, 60s, 175ms) == 8s);
+    CHECK(control::pause_after(Errc::authentication, 250ms, 175ms) == 5s);
+}
+
+TEST_CASE("connections are tried the less often the longer nobody answers, and the more sessions try",
+          "[login][F-01][F-20]") {
+    CHECK(control::reconnect_pause(0s, 1) == 150ms);
+    CHECK(control::reconnect_pause(45s, 1) == 150ms);
+    CHECK(control::reconnect_pause(120s, 1) == 400ms);
+    CHECK(control::reconnect_pause(300s, 1) == 1s);
+    CHECK(control::reconnect_pause(24h, 1) == 1s);
+    CHECK(control::reconnect_pause(0s, 75) == 150ms);
+    CHECK(control::reconnect_pause(0s, 250) == 500ms);
+    CHECK(control::reconnect_pause(120s, 250) == 500ms);
+    CHECK(control::reconnect_pause(0s, 100'000) == 1s);
 }
 
 TEST_CASE("an established session comes back through every refusal, as the same nexus",

@@ -99,6 +99,14 @@ class Oracle(Spoken):
         before = self.done()
         wait_until(lambda: self.done() >= before + requests, seconds, "the load to go on")
 
+    def first_answer(self, seconds=60):
+        """Waits until one more request was answered well; gives the seconds, to a hundredth."""
+        begun, before = time.monotonic(), self.done()
+        while self.done() == before:
+            check(time.monotonic() < begun + seconds * PATIENCE, f"the load does not go on within {seconds} s")
+            time.sleep(0.005)
+        return time.monotonic() - begun
+
     def settle(self, *files, errors=False, flush_errors=False):
         """The end of a load: everything is read and judged, through the initiator and at the target. errors: some
         requests may have failed; flush_errors: some flushes may. Gives the counts."""

@@ -2,6 +2,7 @@
 ones by hand: ISCSI_DROP_SECONDS=119 networks.py dropped"""
 
 import os
+import random
 import time
 
 from faultlab import PATIENCE, TARGET, TGTD, FaultLab, check, scenarios, shows, wait_until
@@ -9,6 +10,7 @@ from netns import Network
 
 ADDRESS = "10.213.200.1"
 SECONDS = float(os.environ.get("ISCSI_DROP_SECONDS", "0"))  # 0: what the test is run with otherwise
+ROUNDS = 20
 LIMIT = 120  # seconds, replacement_timeout
 
 
@@ -80,6 +82,26 @@ def dropped_one_way():
 def dropped_other_way():
     "packets from the target vanish, those to it arrive: found within the ping's time, and the load rides through it"
     _dropped(6, to=False)
+
+
+@shows("F-01", "F-04")
+def heals():
+    """a network is silent for a while, again and again: the load goes on as soon as it can, whenever that is between two
+    tries"""
+    dice, waits = random.Random(6), []
+    with FaultLab() as lab:
+        site = Site(lab)
+        for number in range(ROUNDS):
+            site.net.drop(*site.hosts * 2)
+            wait_until(lambda: lab.log().count(" lost: ") > number, 30, "the loss to be noticed")
+            time.sleep(dice.uniform(0.2, 2.5))
+            site.net.heal()
+            waits.append(site.oracle.first_answer())
+        waits.sort()
+        print(f"{ROUNDS} silences: I/O went on after {waits[ROUNDS // 2] * 1000:.0f} ms in the middle, "
+              f"{waits[-1] * 1000:.0f} ms at most", flush=True)
+        check(waits[-1] < PATIENCE, f"I/O went on {waits[-1]:.2f} s after the network did")
+        site.end()
 
 
 def _link_down(pull):

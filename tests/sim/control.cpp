@@ -25,6 +25,7 @@ shard::OpenRequest open_request(const Plan& plan) {
     request.login.cmd_sn = base::CmdSn(plan.cmd_sn);
     request.login.offers = plan.offers;
     request.connect_timeout = seconds(10);
+    request.connect_again_every = std::chrono::milliseconds(200);
     request.login_timeout = seconds(10);
     request.logout_timeout = seconds(10);
     request.tasks = plan.tasks;
