@@ -6,6 +6,7 @@
 #include "control/log.hpp"
 #include "process.hpp"
 #include "records/fields.hpp"
+#include "service_manager.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -13,6 +14,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <optional>
 #include <sys/signalfd.h>
 #include <thread>
 #include <tuple>
@@ -72,21 +74,58 @@ private:
     ring::OpWait* reading_ = nullptr;
 };
 
-ring::Task<void> run_until_stopped(control::Daemon& daemon, control::IpcServer& server, SignalWatch& signals,
-                                   ring::TaskGroup& watching, process::Background& background) {
+/// What runs beside the daemon from its start to its end.
+struct Watches {
+    Watches(control::Daemon& daemon, bool foreground, const process::ServiceManager& manager)
+        : signals(daemon, foreground) {
+        if (auto time = manager.watchdog_time()) {
+            watchdog.emplace(daemon.loop(), daemon.shard_loops(), *time,
+                             [&manager] { return manager.say_alive(); });
+        }
+    }
+    void start(int signal_descriptor) {
+        running.spawn(signals.run(signal_descriptor));
+        if (watchdog) {
+            running.spawn(watchdog->run());
+        }
+    }
+    void end() {
+        signals.end();
+        if (watchdog) {
+            watchdog->end();
+        }
+    }
+
+    SignalWatch signals;
+    std::optional<process::Watchdog> watchdog;
+    ring::TaskGroup running;
+};
+
+ring::Task<void> tell_ready(control::Daemon& daemon, const process::ServiceManager& manager) {
+    while (!manager.say_ready() && !daemon.stop_requested().is_set()) {
+        const base::TimePoint again_at = daemon.loop().now() + process::say_again_pause;
+        ring::EventOrDeadline pause(daemon.loop(), daemon.stop_requested(), again_at);
+        co_await pause;
+    }
+}
+
+ring::Task<void> run_until_stopped(control::Daemon& daemon, control::IpcServer& server, Watches& watches,
+                                   process::Background& background, const process::ServiceManager& manager) {
     co_await daemon.begin();
     server.start();
     control::log::info("iscsid {} is ready", ISCSI_VERSION);
     background.ready();
+    co_await tell_ready(daemon, manager);
     ring::Event& stop = daemon.stop_requested();
     co_await stop;
-    server.stop_accepting();
+    manager.say_stopping();
+    co_await server.stop_accepting();
     co_await daemon.end_sessions();
     if (!daemon.leaves_devices()) {
         co_await server.close();
+        watches.end();
+        co_await watches.running.join();
     }
-    signals.end();
-    co_await watching.join();
     daemon.loop().stop();
 }
 
@@ -118,7 +157,8 @@ int fail_to_start(const process::Options& options, std::string_view why) {
     return 1;
 }
 
-int run(const process::Options& options, const records::Paths& paths, process::Background& background) {
+int run(const process::Options& options, const records::Paths& paths, process::Background& background,
+        process::ServiceManager& manager) {
     records::Warnings warnings;
     auto files = process::read_files(options, paths, warnings);
     if (!files) {
@@ -150,18 +190,17 @@ int run(const process::Options& options, const records::Paths& paths, process::B
     if (!daemon) {
         return fail_to_start(options, daemon.error().message());
     }
-    auto server = control::IpcServer::listen(**daemon);
+    auto server = control::IpcServer::listen(**daemon, manager.take_listening_socket());
     if (!server) {
         return fail_to_start(options, server.error().message());
     }
     if (auto became = process::become(options); !became) {
         return fail_to_start(options, became.error().message());
     }
-    SignalWatch watch(**daemon, options.foreground);
-    ring::TaskGroup watching;
+    Watches watches(**daemon, options.foreground, manager);
     ring::TaskGroup running;
-    watching.spawn(watch.run(signals));
-    running.spawn(run_until_stopped(**daemon, **server, watch, watching, background));
+    watches.start(signals);
+    running.spawn(run_until_stopped(**daemon, **server, watches, background, manager));
     (*daemon)->loop().run();
     if ((*daemon)->leaves_devices()) {
         control::log::info("stopped; block devices wait for the next iscsid");
@@ -199,6 +238,11 @@ int main(int argc, char** argv) {
     process::set_limits();
     records::Paths paths = records::Paths::from_environment();
     control::log::open(control::log::Sink::standard_error, options->debug_level);
+    auto manager = process::ServiceManager::from_environment(paths.ipc_socket());
+    if (!manager) {
+        control::log::error("{}", manager.error().message());
+        return 1;
+    }
     process::Background background;
     if (!options->foreground) {
         if (auto entered = background.enter(); !entered) {
@@ -207,5 +251,5 @@ int main(int argc, char** argv) {
         }
         control::log::open(control::log::Sink::syslog, options->debug_level);
     }
-    return run(*options, paths, background);
+    return run(*options, paths, background, *manager);
 }

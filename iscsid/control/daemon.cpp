@@ -50,11 +50,18 @@ base::Result<std::unique_ptr<Daemon>> Daemon::create(DaemonConfig config) {
         }
         daemon->shards_.push_back(std::move(*shard));
     }
-    daemon->watch_network();
     return daemon;
 }
 
 Daemon::~Daemon() = default;
+
+std::vector<ring::Loop*> Daemon::shard_loops() const {
+    std::vector<ring::Loop*> loops;
+    for (const auto& shard : shards_) {
+        loops.push_back(&shard->loop());
+    }
+    return loops;
+}
 
 void Daemon::watch_network() {
     network_ = std::make_unique<NetworkWatch>(*loop_, [this] { on_network_change(); });

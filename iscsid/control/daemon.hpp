@@ -52,6 +52,8 @@ public:
     ring::Task<void> begin();
 
     ring::Loop& loop() { return *loop_; }
+    /// One for each shard, until stop_shards().
+    std::vector<ring::Loop*> shard_loops() const;
     const records::Paths& paths() const { return config_.paths; }
 
     /// Answers one request; long ones (login) take as long as they take.

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -67,7 +68,16 @@ void take_secrets_out(ipc::Reply& reply) {
     }
 }
 
-base::Result<std::unique_ptr<IpcServer>> IpcServer::listen(Daemon& daemon) {
+base::Result<std::unique_ptr<IpcServer>> IpcServer::listen(Daemon& daemon, std::optional<int> listening) {
+    if (listening) {
+        std::unique_ptr<IpcServer> server(new IpcServer(daemon, *listening, {}));
+        // At one that does not block the ring would not wait for clients.
+        const int flags = ::fcntl(*listening, F_GETFL);
+        if (flags < 0 || ::fcntl(*listening, F_SETFL, flags & ~O_NONBLOCK) != 0) {
+            return call_failed("fcntl");
+        }
+        return server;
+    }
     std::string path = daemon.paths().ipc_socket();
     auto address = address_of(path);
     if (!address) {
@@ -99,12 +109,15 @@ IpcServer::~IpcServer() {
     }
 }
 
-void IpcServer::stop_accepting() {
+ring::Task<void> IpcServer::stop_accepting() {
     stopping_ = true;
-    ::unlink(path_.c_str());
+    if (!path_.empty()) {
+        ::unlink(path_.c_str());
+    }
     if (accepting_ != nullptr) {
         accepting_->cancel();
     }
+    co_await accepting_clients_.join();
 }
 
 ring::Task<void> IpcServer::close() {

@@ -12,6 +12,7 @@
 
 #include <list>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace iscsi::control {
@@ -22,13 +23,15 @@ void take_secrets_out(ipc::Reply& reply);
 class IpcServer {
 public:
     /// Makes the socket, mode 0666: who asks is looked at, see above. Errors: Errc::busy when another daemon
-    /// answers on it.
-    static base::Result<std::unique_ptr<IpcServer>> listen(Daemon& daemon);
+    /// answers on it. Or serves `listening`, which somebody else made and keeps, from now on a descriptor of
+    /// this object that blocks: its file is not touched, neither now nor at the end.
+    static base::Result<std::unique_ptr<IpcServer>> listen(Daemon& daemon, std::optional<int> listening = {});
     ~IpcServer();
 
-    void start() { tasks_.spawn(accept_clients()); }
-    /// No new clients; the socket's file is gone.
-    void stop_accepting();
+    void start() { accepting_clients_.spawn(accept_clients()); }
+    /// No new clients; the socket's file is gone, unless it is somebody else's: who connects from the end of
+    /// this on waits for the next daemon.
+    ring::Task<void> stop_accepting();
     /// Waits until every request was answered, then ends the clients.
     ring::Task<void> close();
 
@@ -62,9 +65,10 @@ private:
 
     Daemon& daemon_;
     int fd_;
-    std::string path_;
+    std::string path_; ///< empty: not this object's to remove
     bool stopping_ = false;
     ring::OpWait* accepting_ = nullptr;
+    ring::TaskGroup accepting_clients_;
     std::list<Client*> clients_;
     ring::TaskGroup tasks_;
 };

@@ -29,6 +29,7 @@ UnitState unit_state(const ServedLun& served) {
 }
 
 ring::Task<void> Daemon::begin() {
+    watch_network();
     std::vector<std::string> warnings;
     std::vector<SessionState> states = state_.read_all(warnings);
     for (const std::string& warning : warnings) {

@@ -22,7 +22,7 @@
 namespace iscsi::test {
 
 inline ring::Task<void> stop_all(control::Daemon& daemon, control::IpcServer& server, bool& done) {
-    server.stop_accepting();
+    co_await server.stop_accepting();
     co_await daemon.end_sessions();
     co_await server.close();
     done = true;

@@ -3,7 +3,7 @@
 # Services that come with a package (tgt, istgt, multipath-tools) are not left running or enabled on the machine.
 
 build_packages=(g++ cmake ninja-build pkg-config liburing-dev libisal-dev libssl-dev libfmt-dev
-  nlohmann-json3-dev libexpected-dev libnl-3-dev libnl-genl-3-dev libmount-dev)
+  nlohmann-json3-dev libexpected-dev libnl-3-dev libnl-genl-3-dev libmount-dev libsystemd-dev)
 demo_packages=("${build_packages[@]}" tgt libnbd-bin qemu-utils procps)
 check_packages=("${demo_packages[@]}" git clang clang-format clang-tidy binutils python3 catch2 libclang-rt-14-dev libiscsi-dev
   libiscsi-bin libnbd-dev nftables istgt fio e2fsprogs util-linux mount

@@ -40,6 +40,7 @@ class Daemon(unittest.TestCase):
     def test_one_that_starts_is_silent(self):
         self.assertEqual(self.start(), (0, "", ""))
         self.expect_refusal("another iscsid is running")
+        self.expect_refusal("another iscsid is running", "-f")
 
     def test_another_one_that_runs_is_told(self):
         self.put("run/iscsid.pid", "")
