@@ -7,7 +7,7 @@ build_packages=(g++ cmake ninja-build pkg-config liburing-dev libisal-dev libssl
 demo_packages=("${build_packages[@]}" tgt libnbd-bin qemu-utils procps)
 check_packages=("${demo_packages[@]}" git clang clang-format clang-tidy binutils python3 catch2 libclang-rt-14-dev libiscsi-dev
   libiscsi-bin libnbd-dev nftables istgt fio e2fsprogs util-linux mount
-  qemu-system-x86 busybox-static kmod cpio xz-utils udev xfsprogs sg3-utils fdisk iproute2 dmsetup lvm2
+  qemu-system-x86 mmdebstrap dpkg-dev debhelper busybox-static kmod cpio xz-utils udev xfsprogs sg3-utils fdisk iproute2 dmsetup lvm2
   multipath-tools strace groff-base)
 
 missing_packages() { # package...

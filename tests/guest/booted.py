@@ -1,0 +1,104 @@
+"""A Debian with its own init under qemu, told what to do from outside; its disks come from targets on this machine.
+
+    with Lab() as lab:
+        target = lab.tgtd()
+        guest = Booted(lab)             # boots what tests/guest/disk has made
+        guest.up()
+        guest.run("iscsiadm -m node ...")    # as root; the guest sees this machine's loopback as HOST
+        guest.reboot()
+        guest.power_off()
+
+Its own disk is as it was made at each start of qemu, and keeps what is written over reboots. What it prints on its serial
+port is in `guest.serial`. Networks are qemu's own (user mode): nothing of this machine's is touched.
+"""
+
+import base64
+import json
+import os
+import socket
+import time
+
+from lab import PATIENCE, Failure, check, need, wait_until
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+HOST = "10.0.2.2"
+UP_SECONDS = 150
+CONSOLE = ("console=ttyS0 loglevel=6 panic=-1 mitigations=off nokaslr nowatchdog audit=0 random.trust_cpu=1 idle=halt "
+           "tsc=reliable net.ifnames=0 systemd.show_status=1")
+
+
+class Booted:
+    def __init__(self, lab, kernel="6.12", memory=1024, cpus=2):
+        need("qemu-system-x86_64")
+        self.lab, self.boot_id, self.heard = lab, "", b""
+        self.image = os.environ["ISCSI_GUEST_DISK"]
+        self.serial = os.path.join(lab.root, "serial")
+        address = os.path.join(lab.root, "agent")
+        initrd = lab.run(os.path.join(HERE, "kernels"), "-d", kernel, quiet=True).out.strip()
+        # As in tests/guest/run.
+        self.process = lab.start("qemu", [
+            "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max,la57=off", "-M", "q35", "-smp", str(cpus),
+            "-m", str(memory), "-nodefaults", "-no-user-config", "-display", "none",
+            "-kernel", os.path.join(os.path.dirname(initrd), "vmlinuz"), "-initrd", initrd, "-append", CONSOLE,
+            "-serial", f"file:{self.serial}", "-drive", f"file={self.image},if=virtio,format=raw,snapshot=on",
+            "-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net",
+            "-object", "rng-random,id=random,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=random",
+            "-device", "virtio-serial-pci", "-chardev", f"socket,id=agent,path={address},server=on,wait=off",
+            "-device", "virtserialport,chardev=agent,name=agent"])
+        self.agent = socket.socket(socket.AF_UNIX)
+        wait_until(lambda: self.agent.connect_ex(address) == 0, 10, "qemu")
+
+    def up(self, seconds=UP_SECONDS):
+        """Waits until a boot that was not seen before has come to its agent."""
+        end = time.monotonic() + seconds * PATIENCE
+        while True:
+            word, _, boot_id = self._line(end, "the guest to come up").partition(" ")
+            if word == "up" and boot_id != self.boot_id:
+                self.boot_id = boot_id
+                return
+
+    def run(self, script, ok=0, seconds=120, quiet=False):
+        """What a shell prints there. ok: the exit status that it must have; None: any."""
+        print(f"guest$ {script}", flush=True)
+        self.agent.sendall(base64.b64encode(script.encode()) + b"\n")
+        status, _, said = self._line(time.monotonic() + seconds * PATIENCE, script).partition(" ")
+        output = base64.b64decode(said).decode(errors="replace")
+        if not quiet:
+            print("".join(f"     | {line}\n" for line in output.splitlines()[:40]), end="", flush=True)
+        check(ok is None or int(status) == ok, f"in the guest, exit status {status}: {script}\n{output[-2000:]}")
+        return output
+
+    def reboot(self, seconds=UP_SECONDS):
+        """Down and up again, each in that time."""
+        self._leave("reboot")
+        self.up(2 * seconds)
+
+    def power_off(self, seconds=UP_SECONDS):
+        self._leave("poweroff")
+        wait_until(lambda: self.process.poll() is not None, seconds, "the guest to power off")
+        self.agent.close()
+
+    def _leave(self, how):
+        self.run(f"systemd-run -q --on-active=1s --timer-property=AccuracySec=100ms systemctl {how}")  # when this was answered
+
+    def journal(self, *options):
+        """Entries as their fields, in order."""
+        said = self.run("journalctl -q -o json --output-fields=MESSAGE,UNIT " + " ".join(options), quiet=True)
+        return [json.loads(line) for line in said.splitlines()]
+
+    def _line(self, end, what):
+        while b"\n" not in self.heard:
+            self.agent.settimeout(max(0.1, end - time.monotonic()))
+            try:
+                piece = self.agent.recv(1 << 16)
+            except TimeoutError:
+                piece = b""
+            if not piece:
+                raise Failure(f"gave up waiting for {what}; its last words:\n{self.last_words()}")
+            self.heard += piece
+        line, _, self.heard = self.heard.partition(b"\n")
+        return line.decode(errors="replace").strip()
+
+    def last_words(self):
+        with open(self.serial, "rb") as file:
+            return file.read()[-4000:].decode(errors="replace").replace("\r", "")

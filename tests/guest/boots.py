@@ -1,0 +1,213 @@
+#!/usr/bin/env python3
+"""What a machine does with our units when it boots and when it shuts down: a real Debian with systemd, its disks on tgtd.
+By hand, with more boots: boots.py [NAME]; see tests/guest/CMakeLists.txt for what it wants in the environment."""
+
+import os
+import re
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "interop"))
+
+from booted import HOST, Booted  # noqa: E402  pylint: disable=C0413
+from lab import MIB, Lab, check, wait_until  # noqa: E402  pylint: disable=C0413
+from guest import scenarios  # noqa: E402  pylint: disable=C0413
+from targets import Lun  # noqa: E402  pylint: disable=C0413
+
+TARGET = "iqn.2026-01.org.example:boot"
+ABSENT = "iqn.2026-01.org.example:absent"
+BOOTS = int(os.environ.get("ISCSI_BOOTS", "2"))
+PATIENCE_WITH_THE_ABSENT = 20  # seconds: the record's login_timeout times its tries
+PLACES = ("/by-uuid", "/by-path", "/on-lvm")
+
+
+def prepare(guest, portal, nobody):
+    """Records, file systems, fstab, as an administrator would."""
+    node = f"iscsiadm -m node -T {TARGET} -p {portal}"
+    absent = f"iscsiadm -m node -T {ABSENT} -p {nobody}"
+    disk = f"/dev/disk/by-path/ip-{portal}-iscsi-{TARGET}-lun"
+    guest.run(f"""set -e
+{node} -o new
+{node} -o update -n node.startup -v automatic
+{node} -l
+mkfs.ext4 -q {disk}-1; mkfs.ext4 -q {disk}-2
+vgcreate -q -y group {disk}-3; lvcreate -q -y -n volume -l 100%FREE group; mkfs.ext4 -q /dev/group/volume
+mkdir -p {' '.join(PLACES)}
+cat >>/etc/fstab <<END
+UUID=$(blkid -s UUID -o value {disk}-1) /by-uuid ext4 _netdev 0 2
+{disk}-2 /by-path ext4 _netdev 0 2
+/dev/group/volume /on-lvm ext4 _netdev 0 2
+END
+mkfs.ext4 -q {disk}-4; mkfs.ext4 -q {disk}-5; mkdir /by-hand /unminded
+{absent} -o new
+{absent} -o update -n node.startup -v automatic
+{absent} -o update -n node.conn[0].timeo.login_timeout -v 5
+{absent} -o update -n node.session.initial_login_retry_max -v {PATIENCE_WITH_THE_ABSENT // 5}
+systemctl daemon-reload
+mount -a
+cat /etc/iscsi/initiatorname.iscsi
+ls -la /etc/iscsi""", seconds=240)
+
+
+def hold_by_hand(guest, portal, number):
+    """File systems that systemd does not know to be a network's; one that nobody can unmount, because somebody sits in it to
+    the very end, and one that nobody minds."""
+    disk = f"/dev/disk/by-path/ip-{portal}-iscsi-{TARGET}-lun"
+    guest.run(f"mount {disk}-4 /by-hand && mount {disk}-5 /unminded && date >/by-hand/{number} && "
+              f"head -c 8M /dev/urandom >/unminded/{number} && sha256sum /unminded/{number} >>/var/tmp/by-hand && "
+              "systemd-run -q --unit=holder -p DefaultDependencies=no -p KillMode=none -p IgnoreOnIsolate=yes "
+              "-p WorkingDirectory=/by-hand sleep infinity")
+    guest.run("sha256sum --quiet -c /var/tmp/by-hand")
+
+
+def write(guest, number):
+    """What has to be there later, and somebody who writes until the machine shuts down."""
+    guest.run(" && ".join(f"head -c 4M /dev/urandom >{place}/{number} && sha256sum {place}/{number} >>/var/tmp/sums"
+                          for place in PLACES))
+    guest.run("systemd-run -q --unit=busy -p RequiresMountsFor=/by-uuid "
+              "bash -c 'while dd if=/dev/zero of=/by-uuid/busy bs=64k count=200 conv=notrunc status=none; do :; done'")
+
+
+def moment(journal, **wanted):
+    """When it was said last, in seconds; None: never."""
+    found = [entry for entry in journal if all(re.search(text, str(entry.get(field, ""))) for field, text in wanted.items())]
+    return int(found[-1]["__MONOTONIC_TIMESTAMP"]) / 1e6 if found else None
+
+
+def judge_shutdown(guest, journal):
+    """Disks are unmounted before sessions end, sessions before the network, and the daemon is not stopped at all."""
+    unmounted = {place: moment(journal, MESSAGE=f"^Unmounted .*{place}[.]$") for place in PLACES}
+    logouts = moment(journal, MESSAGE="^Stopping .*Logouts from iSCSI")
+    logged_out = moment(journal, MESSAGE="^Stopped .*Logouts from iSCSI")
+    network = moment(journal, MESSAGE="^Stopping .*Raise network interfaces")
+    print(f"unmounted: {unmounted}; logouts from {logouts} to {logged_out}; network down: {network}", flush=True)
+    for place, when in unmounted.items():
+        check(when is not None and logouts is not None and when <= logouts,
+              f"{place} was unmounted at {when}, the logouts began at {logouts}")
+    check(logged_out is not None and network is not None and logged_out <= network,
+          f"the logouts ended at {logged_out}, the network at {network}")
+    check(moment(journal, MESSAGE="^Stopp(ing|ed) .*iSCSI initiator daemon[.]*$") is None, "the daemon was stopped")
+    for bad in ("Failed unmounting", "I/O error", "timed out", "dependency failed"):
+        found = [entry["MESSAGE"] for entry in journal if bad.lower() in str(entry.get("MESSAGE", "")).lower()
+                 and "iscsi.service" not in str(entry.get("UNIT", "")) and "/by-hand" not in str(entry["MESSAGE"])]
+        check(not found, f"the journal has: {found[:3]}")
+
+
+def judge_boot(guest):
+    """Everything is mounted, with what was written; only the absent target is missed, and for no longer than configured."""
+    state = guest.run("systemctl is-system-running --wait", ok=None, seconds=240).strip()
+    failed = guest.run("systemctl --failed --plain --no-legend").split()
+    check(failed[:1] in ([], ["iscsi.service"]) and len([word for word in failed if word.endswith(".service")]) <= 1,
+          f"the system is {state}: {failed}")
+    for place in PLACES:
+        guest.run(f"findmnt -n -o SOURCE,OPTIONS {place}")
+    guest.run("sha256sum --quiet -c /var/tmp/sums")
+    said = guest.run("journalctl -b -k -q --grep 'recovery|recovering|orphan|I/O error|EXT4-fs error' || true")
+    check(not said.strip(), f"a file system was not clean: {said}")
+    times = guest.run("systemctl show iscsi.service -p ExecMainStartTimestampMonotonic -p ExecMainExitTimestampMonotonic "
+                      "-p ExecMainStatus")
+    values = dict(line.split("=") for line in times.split())
+    took = (int(values["ExecMainExitTimestampMonotonic"]) - int(values["ExecMainStartTimestampMonotonic"])) / 1e6
+    print(f"the logins took {took:.1f} s and ended with {values['ExecMainStatus']}", flush=True)
+    check(took < PATIENCE_WITH_THE_ABSENT + 15, f"the logins took {took:.0f} s")
+
+
+def boots_and_shuts_down():
+    "disks by uuid, by path and under LVM, one target absent: again and again, in order and clean"
+    with Lab() as lab:
+        target = lab.tgtd()
+        luns = [Lun(lab.disk(f"lun{number}", 96 * MIB), number=number) for number in (1, 2, 3, 4, 5)]
+        target.add(TARGET, luns)
+        guest = Booted(lab)
+        guest.up()
+        portal = f"{HOST}:{target.port}"
+        prepare(guest, portal, f"{HOST}:{lab.port()}")
+        for boot in range(BOOTS):
+            write(guest, boot)
+            hold_by_hand(guest, portal, boot)
+            guest.reboot()
+            judge_boot(guest)
+            judge_shutdown(guest, guest.journal("-b", "-1"))
+        guest.power_off()
+        wait_until(lambda: "Initiator:" not in target.admin("--op", "show", "--mode", "target").out, 5,
+                   "the target to have no session")
+        for lun in (luns[0], luns[1], luns[3], luns[4]):
+            said = lab.run("dumpe2fs", "-h", lun.path).out
+            check("needs_recovery" not in said and re.search(r"Filesystem state: +clean\n", said), f"{lun.path} is not clean")
+            lab.run("e2fsck", "-fn", lun.path)
+
+
+LOAD = """set -e
+for round in $(seq 10000); do
+  head -c 1M /dev/urandom >/var/tmp/piece
+  dd if=/var/tmp/piece of=/data/piece bs=64k oflag=direct conv=notrunc status=none
+  sync /data/piece
+  cmp /var/tmp/piece <(dd if=/data/piece bs=64k iflag=direct status=none)
+  echo $round >/run/round
+done"""
+
+
+def _rounds(guest):
+    return int(guest.run("cat /run/round"))
+
+
+def _goes_on(guest):
+    """The load has done some more, and nothing has failed."""
+    before = _rounds(guest)
+    guest.run(f"for try in $(seq 240); do [ $(cat /run/round) -gt {before + 2} ] && break; systemctl -q is-active load || break; "
+              f"sleep 0.5; done; systemctl is-active load && [ $(cat /run/round) -gt {before + 2} ]", seconds=150)
+
+
+def _pid(guest):
+    return guest.run("systemctl show -p MainPID --value iscsid").strip()
+
+
+def _replaced(guest, pid):
+    guest.run(f"for try in $(seq 240); do now=$(systemctl show -p MainPID --value iscsid); [ $now != 0 -a $now != {pid} ] && "
+              "systemctl -q is-active iscsid && exit; sleep 0.5; done; exit 1", seconds=150)
+    _goes_on(guest)
+
+
+def service_and_package():
+    """under load: the service is restarted, its daemon killed, or stuck until the watchdog ends it; the package is installed
+    anew, and refuses to go; then everything is let go of, and nothing is left"""
+    with Lab() as lab:
+        target = lab.tgtd()
+        target.add(TARGET, [Lun(lab.disk("lun", 96 * MIB))])
+        guest = Booted(lab)
+        guest.up()
+        node = f"iscsiadm -m node -T {TARGET} -p {HOST}:{target.port}"
+        guest.run("systemctl is-enabled iscsid.socket iscsi.service iscsi-logout.service && systemctl is-active iscsid.socket && "
+                  "! systemctl is-active iscsid")  # nobody has asked for it yet
+        guest.run(f"{node} -o new && {node} -l && mkfs.ext4 -q /dev/disk/by-path/*-lun-1 && mkdir /data && "
+                  "mount /dev/disk/by-path/*-lun-1 /data && echo 0 >/run/round")
+        guest.run(f"cat >/var/tmp/load <<'END'\n{LOAD}\nEND\nsystemd-run -q --unit=load bash /var/tmp/load")
+        _goes_on(guest)
+        pid = _pid(guest)
+        guest.run("systemctl restart iscsid")
+        _replaced(guest, pid)
+        pid = _pid(guest)
+        guest.run(f"kill -9 {pid}")
+        _replaced(guest, pid)
+        guest.run("mkdir -p /run/systemd/system/iscsid.service.d && printf '[Service]\nWatchdogSec=10\n' "
+                  ">/run/systemd/system/iscsid.service.d/soon.conf && systemctl daemon-reload && systemctl restart iscsid")
+        _goes_on(guest)
+        pid = _pid(guest)
+        guest.run(f"kill -STOP {pid}")
+        _replaced(guest, pid)
+        check("watchdog" in guest.run("journalctl -b -q -u iscsid -o cat").lower(), "the watchdog did not bite")
+        pid = _pid(guest)
+        guest.run("dpkg -i /var/tmp/iscsi-suite.deb", seconds=240)
+        _replaced(guest, pid)
+        guest.run("! dpkg --remove iscsi-suite", seconds=240)  # devices in use
+        _goes_on(guest)
+        guest.run("systemctl stop load && umount /data && dpkg --remove iscsi-suite", seconds=240)
+        guest.run("! pgrep iscsid && ! ls /dev/ublkb* /dev/nbd0p* 2>/dev/null && ! systemctl list-units --all --plain "
+                  "--no-legend 'iscsi*' | grep -w active")
+        check("Initiator:" not in target.admin("--op", "show", "--mode", "target").out, "a session is left at the target")
+        print(guest.run("journalctl -b -k -q --grep 'I/O error|EXT4-fs error' || true"))
+        guest.power_off()
+
+
+if __name__ == "__main__":
+    scenarios(globals())
