@@ -83,7 +83,7 @@ class Booted:
 
     def journal(self, *options):
         """Entries as their fields, in order."""
-        said = self.run("journalctl -q -o json --output-fields=MESSAGE,UNIT " + " ".join(options), quiet=True)
+        said = self.run("journalctl -q -o json --output-fields=MESSAGE,UNIT,_SYSTEMD_UNIT " + " ".join(options), quiet=True)
         return [json.loads(line) for line in said.splitlines()]
 
     def _line(self, end, what):
