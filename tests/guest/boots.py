@@ -179,6 +179,8 @@ def service_and_package():
         target.add(TARGET, [Lun(lab.disk("lun", 96 * MIB))])
         guest = Booted(lab)
         guest.up()
+        guest.run("! dpkg-query -W -f='${Status}' open-iscsi | grep -w installed && "
+                  "iscsiadm -m node | grep -E '^192.0.2.1:3260,[^ ]+ iqn.2026-01.org.example:before$'")
         node = f"iscsiadm -m node -T {TARGET} -p {HOST}:{target.port}"
         guest.run("systemctl is-enabled iscsid.socket iscsi.service iscsi-logout.service && systemctl is-active iscsid.socket && "
                   "! systemctl is-active iscsid")  # nobody has asked for it yet
@@ -208,7 +210,8 @@ def service_and_package():
         guest.run("! pgrep iscsid && ! ls /dev/ublkb* /dev/nbd0p* 2>/dev/null && ! systemctl list-units --all --plain "
                   "--no-legend 'iscsi*' | grep -w active")
         check("Initiator:" not in target.admin("--op", "show", "--mode", "target").out, "a session is left at the target")
-        print(guest.run("journalctl -b -k -q --grep 'I/O error|EXT4-fs error' || true"))
+        said = guest.run("journalctl -b -k -q --grep 'I/O error|EXT4-fs error' || true").strip()
+        check(not said, f"the kernel said: {said}")
         guest.power_off()
 
 

@@ -10,6 +10,7 @@ import unittest
 import tools
 
 PROGRAMS = ["iscsid", "iscsiadm", "iscsistart", "iscsi-iname", "iscsi-gen-initiatorname", "iscsi_discovery"]
+UNITS = ["iscsid.socket"] + [name + ".service" for name in ("iscsid", "iscsi", "iscsi-init", "iscsi-logout")]
 PAGES = ["man8/" + name + ".8" for name in PROGRAMS] + ["man5/iscsid.conf.5"]
 
 
@@ -41,8 +42,24 @@ class Install(unittest.TestCase):
         wanted.update({f"usr/share/man/{page}": 0o644 for page in PAGES})
         wanted["usr/share/bash-completion/completions/iscsiadm"] = 0o644
         wanted["etc/iscsi/iscsid.conf"] = 0o600
-        self.assertEqual({path: mode for path, mode in files.items() if not path.startswith("usr/lib/udev/")}, wanted)
-        self.assertTrue(any(path.startswith("usr/lib/udev/rules.d/") for path in files))
+        wanted["usr/libexec/iscsi-suite/iscsi_logout_all"] = 0o755
+        wanted.update({f"usr/lib/systemd/system/{name}": 0o644 for name in UNITS})
+        wanted.update({f"usr/lib/{name}": 0o644 for name in ("libiscsi-core.a", "pkgconfig/libiscsi-core.pc")})
+        many = ("usr/lib/udev/rules.d/", "usr/include/iscsi-core/")
+        self.assertEqual({path: mode for path, mode in files.items() if not path.startswith(many)}, wanted)
+        for folder in many:
+            self.assertTrue(any(path.startswith(folder) for path in files))
+
+    def test_files_know_the_prefix(self):
+        self.install()
+        for name, wanted in (("lib/systemd/system/iscsid.service", "ExecStart=@/usr/sbin/iscsid @iscsid -f\n"),
+                             ("lib/systemd/system/iscsi.service", "ExecStart=/usr/sbin/iscsiadm "),
+                             ("lib/systemd/system/iscsi-logout.service", "ExecStop=/usr/libexec/iscsi-suite/iscsi_logout_all\n"),
+                             ("lib/pkgconfig/libiscsi-core.pc", "prefix=/usr\n")):
+            with open(os.path.join(self.root, "usr", name), encoding="ascii") as file:
+                text = file.read()
+            self.assertIn(wanted, text)
+            self.assertNotIn("@ISCSI", text)
 
     def test_installed_programs_run(self):
         self.install()
