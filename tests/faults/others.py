@@ -28,7 +28,7 @@ def another_disk():
         stack.proxy.say("refuse")
         stack.proxy.say("reset now")
         other = Lun(lab.disk("other", 16 * MIB), stack.lun.number)
-        target.admin("--op", "delete", "--mode", "target", "--tid", target.targets.pop(stack.name), "--force")
+        target.remove(stack.name)
         target.targets["iqn.2026-01.org.example:room"] = "1"  # tgtd makes a disk's name of its target's number
         target.add(stack.name, [other], parameters=TGTD)
         stack.proxy.say("refuse off")
@@ -38,7 +38,7 @@ def another_disk():
         check("00010001" in line and "00020001" in line, f"not both names are in '{line}'")
         time.sleep(3)  # there is a load that would write
         check(_only_zeros(other.path), "the other disk was written to")
-        target.admin("--op", "delete", "--mode", "target", "--tid", target.targets.pop(stack.name), "--force")
+        target.remove(stack.name)
         target.targets.clear()
         target.add(stack.name, [stack.lun], parameters=TGTD)
         stack.oracle.goes_on(60)

@@ -90,6 +90,11 @@ class Tgtd:
                 self.account(tid, chap.user_in, chap.secret_in, "--outgoing")
         return tid
 
+    def remove(self, name):
+        """With its sessions. tgtd refuses for as long as it is at work on what they had sent."""
+        words = ("--op", "delete", "--mode", "target", "--tid", self.targets.pop(name), "--force")
+        wait_until(lambda: self.admin(*words, ok=None).status == 0, 10, "tgtd to let go of a target")
+
     def add_lun(self, name, lun):
         where = ["--mode", "logicalunit", "--tid", self.targets[name], "--lun", str(lun.number)]
         self.admin("--op", "new", *where, "--backing-store", lun.path, "--blocksize", str(lun.block_bytes))
