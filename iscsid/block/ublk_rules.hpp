@@ -13,6 +13,10 @@ namespace iscsi::block::ublk {
 /// The longest read or write that we ask the driver for; what is longer it cuts.
 inline constexpr std::uint32_t io_bytes_max = 1U << 20;
 
+/// Of a device that outlives its server.
+inline constexpr std::uint64_t features_to_outlive =
+    feature_user_recovery | feature_user_recovery_reissue | feature_user_copy;
+
 /// The device's parameters. Sizes that the driver cannot be told (an optimal size that is no power of two)
 /// are left out.
 Parameters parameters(const Attributes& attributes);
