@@ -157,11 +157,14 @@ ring::Task<base::Result<void>> UblkDevice::prepare() {
     co_return opened;
 }
 
+std::string UblkDevice::node() const {
+    return fmt::format("/dev/{}{}", char_device_prefix, info_.dev_id);
+}
+
 ring::Task<base::Result<void>> UblkDevice::open_node() {
-    const std::string node = fmt::format("/dev/{}{}", char_device_prefix, info_.dev_id);
     const base::TimePoint give_up_at = ring::monotonic_now() + node_time_max;
     while (true) {
-        fd_ = ::open(node.c_str(), O_RDWR | O_CLOEXEC | O_NONBLOCK);
+        fd_ = ::open(node().c_str(), O_RDWR | O_CLOEXEC | O_NONBLOCK);
         if (fd_ >= 0) {
             co_return base::Result<void>();
         }
@@ -169,7 +172,7 @@ ring::Task<base::Result<void>> UblkDevice::open_node() {
         const base::TimePoint now = ring::monotonic_now();
         if (error_number != ENOENT || now >= give_up_at) {
             co_return base::fail(kind_of(error_number),
-                                 fmt::format("open {}: {}", node, std::strerror(error_number)));
+                                 fmt::format("open {}: {}", node(), std::strerror(error_number)));
         }
         ring::Sleep pause(control_.loop(), now + look_again);
         co_await pause;

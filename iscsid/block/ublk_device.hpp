@@ -57,8 +57,10 @@ private:
     ring::Task<base::Result<void>> prepare();
     ring::Task<base::Result<void>> open_node();
     ring::Task<base::Result<void>> recover();
+    ring::Task<void> quiesce_if_unserved();
     ring::Task<void> check_tags();
     int tag_refusal() const;
+    std::string node() const; ///< the server's: /dev/ublkcN
     UdevProperties properties() const;
     base::Error failure(const char* command, int result) const;
 

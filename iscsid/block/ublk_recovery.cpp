@@ -6,6 +6,8 @@
 #include "ring/await.hpp"
 
 #include <cerrno>
+#include <fcntl.h>
+#include <unistd.h>
 
 namespace iscsi::block {
 namespace {
@@ -83,8 +85,25 @@ ring::Task<base::Result<void>> UblkDevice::recover() {
         if (result != -EBUSY || now >= give_up_at) {
             co_return base::fail(failure("START_USER_RECOVERY", result));
         }
+        co_await quiesce_if_unserved();
         ring::Sleep pause(control_.loop(), now + look_again);
         co_await pause;
+    }
+}
+
+/// A start that the kernel was at when the server died may end after it: the server's descriptor is released
+/// before there is a disk to quiesce, and the device goes live for nobody (Linux 6.16 to 7.3 at least,
+/// ublk_ch_release_work_fn beside ublk_ctrl_start_dev). The release of another descriptor quiesces it; a
+/// device that has a server cannot be opened.
+ring::Task<void> UblkDevice::quiesce_if_unserved() {
+    ublk::DeviceInfo now_is;
+    const int asked = co_await control_.get_device_info(info_.dev_id, now_is);
+    if (asked != 0 || now_is.state != ublk::State::live || (info_.features & ublk::feature_quiesce) == 0) {
+        co_return;
+    }
+    const int fd = ::open(node().c_str(), O_RDWR | O_CLOEXEC | O_NONBLOCK);
+    if (fd >= 0) {
+        ::close(fd);
     }
 }
 

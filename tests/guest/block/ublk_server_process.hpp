@@ -64,6 +64,12 @@ private:
     block::Request* first_ = nullptr;
 };
 
+enum class ServerTask {
+    make,      ///< a device, to the end of its start
+    fetch,     ///< makes a device that somebody else may start: the kernel has its tags
+    take_back, ///< a device, to the end of its recovery
+};
+
 /// What a child does; it has its own loop, pool and device.
 class Child {
 public:
@@ -72,20 +78,20 @@ public:
           loop_(std::move(*ring::Loop::create(64, ring::Ring::SqeSize::wide))),
           pool_(std::move(*block::BufferPool::create(std::size_t{8} << 20))), disk_(*loop_, data) {}
 
-    [[noreturn]] void run(bool again) {
-        auto ended = run_task(*loop_, serve(again));
+    [[noreturn]] void run(ServerTask task) {
+        auto ended = run_task(*loop_, serve(task));
         say(ended ? "end" : "error: " + ended.error().detail);
         ::_exit(ended ? 0 : 1);
     }
 
 private:
-    ring::Task<base::Result<void>> serve(bool again) {
+    ring::Task<base::Result<void>> serve(ServerTask task) {
         auto control = block::UblkControl::open(*loop_);
         if (!control) {
             co_return base::fail(std::move(control.error()));
         }
         block::UblkDevice::Made made = base::fail(base::Errc::unknown);
-        if (again) {
+        if (task == ServerTask::take_back) {
             made = co_await block::UblkDevice::take_back(**control, request_);
         } else {
             made = co_await block::UblkDevice::create(**control, request_);
@@ -98,9 +104,11 @@ private:
             co_return base::fail(std::move(queue.error()));
         }
         disk_.queue = queue->get();
-        base::Result<void> started = co_await (*made)->start();
-        if (!started) {
-            co_return started;
+        if (task != ServerTask::fetch) {
+            base::Result<void> started = co_await (*made)->start();
+            if (!started) {
+                co_return started;
+            }
         }
         say((*made)->name());
         co_await obey(**queue);
@@ -148,7 +156,7 @@ private:
 /// A server in a process of its own.
 class ServerProcess {
 public:
-    ServerProcess(const block::KernelDeviceRequest& request, base::MutableBytes data, bool again) {
+    ServerProcess(const block::KernelDeviceRequest& request, base::MutableBytes data, ServerTask task) {
         int commands[2];
         int answers[2];
         REQUIRE(::pipe2(commands, O_CLOEXEC) == 0);
@@ -156,7 +164,7 @@ public:
         pid_ = ::fork();
         if (pid_ == 0) {
             ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-            Child(request, data, commands[0], answers[1]).run(again);
+            Child(request, data, commands[0], answers[1]).run(task);
         }
         REQUIRE(pid_ > 0);
         ::close(commands[0]);
@@ -179,9 +187,12 @@ public:
         }
         return line;
     }
+    pid_t pid() const { return pid_; }
+    /// The kernel lets go of what it had on its own time.
+    void begin_to_kill() const { ::kill(pid_, SIGKILL); }
     void kill() {
         if (pid_ > 0) {
-            ::kill(pid_, SIGKILL);
+            begin_to_kill();
             wait();
         }
     }
