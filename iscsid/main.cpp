@@ -182,6 +182,14 @@ int run(const process::Options& options, const records::Paths& paths, process::B
             return fail_to_start(options, created.error().message());
         }
     }
+    process::RunLock run_lock;
+    // Who answers at a socket is not ending; a service manager's says nothing of that.
+    const bool is_another =
+        !manager.has_listening_socket() && control::IpcServer::is_answered(paths.ipc_socket());
+    const std::chrono::seconds ending_time_max(is_another ? 0 : 10);
+    if (auto taken = run_lock.take(paths.run_dir(), ending_time_max); !taken) {
+        return fail_to_start(options, taken.error().message());
+    }
     int signals = process::signal_descriptor();
     if (signals < 0) {
         return fail_to_start(options, "signalfd failed");

@@ -13,11 +13,13 @@
 #include <fmt/format.h>
 #include <getopt.h>
 #include <grp.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <thread>
 #include <unistd.h>
 #include <utility>
 
@@ -225,6 +227,31 @@ void PidFile::remove() {
         ::unlink(path_.c_str());
         ::close(std::exchange(fd_, -1));
     }
+}
+
+RunLock::~RunLock() {
+    if (fd_ >= 0) {
+        ::close(fd_);
+    }
+}
+
+base::Result<void> RunLock::take(const std::string& run_dir, std::chrono::seconds patience) {
+    constexpr auto look_again = std::chrono::milliseconds(50);
+    const auto give_up_at = std::chrono::steady_clock::now() + patience;
+    fd_ = ::open(run_dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd_ < 0) {
+        return call_failed(run_dir);
+    }
+    while (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
+        if (errno != EWOULDBLOCK) {
+            return call_failed(run_dir);
+        }
+        if (std::chrono::steady_clock::now() >= give_up_at) {
+            return base::fail(base::Errc::busy, fmt::format("{}: another iscsid is running", run_dir));
+        }
+        std::this_thread::sleep_for(look_again);
+    }
+    return {};
 }
 
 base::Result<void> make_directories(const records::Paths& paths) {

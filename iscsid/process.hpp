@@ -72,6 +72,22 @@ private:
     int fd_ = -1;
 };
 
+/// The right to serve what the run directory tells of, held while it lives: two daemons would take sessions
+/// and devices from one another. Not inherited by programs that this process starts.
+class RunLock {
+public:
+    RunLock() = default;
+    RunLock(const RunLock&) = delete;
+    RunLock& operator=(const RunLock&) = delete;
+    ~RunLock();
+    /// Waits for the end of one that holds it and is ending, `patience` at most. Errors: Errc::busy when it
+    /// still does; internal.
+    base::Result<void> take(const std::string& run_dir, std::chrono::seconds patience);
+
+private:
+    int fd_ = -1;
+};
+
 /// Directories that the daemon needs: the one of the request socket with mode 0711, those below with 0700.
 base::Result<void> make_directories(const records::Paths& paths);
 

@@ -29,8 +29,8 @@ base::Result<sockaddr_un> address_of(const std::string& path) {
     return address;
 }
 
-/// True when a daemon answers on the socket. For a moment after a daemon was killed its socket still takes
-/// connections, because the kernel takes an io_uring down after the process has ended: who listens is asked.
+/// For a moment after a daemon was killed its socket still takes connections, because the kernel takes an
+/// io_uring down after the process has ended: who listens is asked.
 bool somebody_listens(const sockaddr_un& address) {
     int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     bool listens = ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
@@ -101,6 +101,11 @@ base::Result<std::unique_ptr<IpcServer>> IpcServer::listen(Daemon& daemon, std::
         return call_failed(path);
     }
     return server;
+}
+
+bool IpcServer::is_answered(const std::string& path) {
+    auto address = address_of(path);
+    return address && somebody_listens(*address);
 }
 
 IpcServer::~IpcServer() {

@@ -28,6 +28,9 @@ public:
     static base::Result<std::unique_ptr<IpcServer>> listen(Daemon& daemon, std::optional<int> listening = {});
     ~IpcServer();
 
+    /// A daemon listens at this socket. Not one that was killed, whose socket the kernel still takes down.
+    static bool is_answered(const std::string& path);
+
     void start() { accepting_clients_.spawn(accept_clients()); }
     /// No new clients; the socket's file is gone, unless it is somebody else's: who connects from the end of
     /// this on waits for the next daemon.

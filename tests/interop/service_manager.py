@@ -95,7 +95,7 @@ def background_daemon(lab, *words, **options):
 
 def listening(lab):
     """As a socket unit makes it."""
-    os.makedirs(os.path.dirname(control_socket(lab)), mode=0o711)
+    os.makedirs(os.path.dirname(control_socket(lab)), mode=0o711, exist_ok=True)
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     made.bind(control_socket(lab))
     os.chmod(control_socket(lab), 0o600)
@@ -178,6 +178,27 @@ def wrong_descriptors():
             refused([wrong], f"not a Unix stream socket that listens at {path}")
         refused([right, elsewhere], "2 sockets .* one")
         check(os.path.exists(control_socket(lab)), "the socket's file is still there")
+
+
+def beside_another():
+    """There is a daemon, but the socket is the service manager's, so the next one cannot ask there: it waits for the end of the
+    first, and not for ever."""
+    with Lab() as lab:
+        manager = Manager(lab)
+        first = lab.start("iscsid", [lab.program("iscsid"), "-f"])
+        manager.expect("READY=1")
+        os.unlink(control_socket(lab))
+        sock = listening(lab)
+        words, options = given(lab, [sock])
+        done = lab.run(*words, "-f", ok=1, **options)
+        check("another iscsid is running" in done.err, f"why it did not start: {done.err}")
+        check(first.poll() is None, "the first one goes on")
+        second = lab.start("iscsid", [*words, "-f"], **options)
+        check(manager.hear(0.3) is None, "two at once")
+        end_well(first)
+        manager.expect("STOPPING=1")
+        manager.expect("READY=1")
+        end_well(second)
 
 
 def watchdog():
