@@ -59,7 +59,7 @@ Nexus::~Nexus() {
 ring::Task<tl::expected<OpenReply, OpenFailure>> Nexus::open(OpenRequest request) {
     using Reply = tl::expected<OpenReply, OpenFailure>;
     base::check(!has_session() && !link_.is_open(), "a nexus has one session at a time");
-    const shard::ConnectTimes times{loop_.now() + request.connect_timeout, request.connect_again_every};
+    const ConnectTimes times{loop_.now() + request.connect_timeout, request.connect_again_every};
     auto connected = co_await link_.connect(request.endpoint, request.tcp, times);
     if (!connected) {
         OpenFailure failure{std::move(connected.error()), {}, link_.was_refused(), false};
