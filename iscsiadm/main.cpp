@@ -4,10 +4,10 @@
 #include "context.hpp"
 #include "json_output.hpp"
 #include "messages.hpp"
+#include "privacy.hpp"
 
 #include <cerrno>
 #include <strings.h>
-#include <sys/stat.h>
 
 namespace iscsi::adm {
 namespace {
@@ -147,8 +147,7 @@ int run(int argc, char** argv) {
 } // namespace iscsi::adm
 
 int main(int argc, char** argv) {
-    // Records hold secrets: whatever is created is for root alone.
-    umask(S_IRWXG | S_IRWXO);
+    iscsi::adm::make_private(); // records hold secrets
     int exit_code = iscsi::adm::run(argc, argv);
     iscsi::adm::finish_json(exit_code);
     if (!iscsi::adm::flush_output()) {

@@ -5,6 +5,7 @@
 #include "json_output.hpp"
 #include "messages.hpp"
 #include "option_table.hpp"
+#include "privacy.hpp"
 #include "records/text.hpp"
 #include "session_number.hpp"
 
@@ -85,6 +86,16 @@ public:
         std::free(text);
     }
 
+    /// Values may be secrets, and this process may wait for long.
+    void hide_values() {
+        begin();
+        for (int letter = next(); letter != -1; letter = next()) {
+            if (letter == 'v' && optarg != nullptr) {
+                hide_word(optarg);
+            }
+        }
+    }
+
 private:
     void begin() {
         // getopt_long sorts the words, and a word at the end could become the argument that was missing.
@@ -157,6 +168,7 @@ public:
             }
             take_value(tokens_[i]);
         }
+        words_.hide_values();
         options_.half_value = name_.has_value() || value_.has_value();
         return Parsed{std::move(options_), std::nullopt};
     }

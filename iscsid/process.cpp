@@ -295,6 +295,7 @@ base::Result<void> become(const Options& options) {
     if (options.uid && ::setuid(*options.uid) != 0) {
         return call_failed("-u");
     }
+    ::prctl(PR_SET_DUMPABLE, 0); // with other ids the kernel falls back to its own setting
     rlimit locked{};
     bool bounded = ::getrlimit(RLIMIT_MEMLOCK, &locked) != 0 || locked.rlim_cur != RLIM_INFINITY;
     if (options.uid && bounded) {

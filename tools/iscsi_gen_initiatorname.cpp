@@ -247,6 +247,6 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
     // For directories; the file is readable by its owner alone whatever this says.
-    ::umask(S_IWGRP | S_IWOTH);
+    ::umask(S_IRWXG | S_IRWXO);
     return iscsi::tools::run(argc, argv);
 }

@@ -4,6 +4,7 @@
 // (ARCHITECTURE: a restart). One thread.
 #include "client.hpp"
 #include "iscsistart_options.hpp"
+#include "privacy.hpp"
 
 #include "base/names.hpp"
 #include "base/text.hpp"
@@ -365,5 +366,6 @@ int run(int argc, char** argv) {
 } // namespace iscsi::tools
 
 int main(int argc, char** argv) {
+    iscsi::adm::make_private();
     return iscsi::tools::run(argc, argv);
 }

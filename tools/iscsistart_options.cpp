@@ -2,6 +2,7 @@
 
 #include "base/limits.hpp"
 #include "base/text.hpp"
+#include "privacy.hpp"
 
 #include <array>
 #include <fmt/format.h>
@@ -147,6 +148,9 @@ Result<StartOptions> parse_start_options(int argc, char** argv) {
          (letter = ::getopt_long(argc, argv, letters.c_str(), names.data(), nullptr)) != -1;) {
         if (auto taken = take(options, letter, optarg); !taken) {
             return fail(std::move(taken.error()));
+        }
+        if (letter == 'w' || letter == 'W' || letter == 'P') {
+            adm::hide_word(optarg); // a login may take minutes
         }
     }
     if (::optind < argc) {

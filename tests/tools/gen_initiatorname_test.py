@@ -95,9 +95,9 @@ class GenInitiatorname(unittest.TestCase):
         self.expect_refusal("foo", "-p", "foo")
         self.assertFalse(os.path.exists(self.path))
 
-    def test_the_directory_is_one_that_others_may_look_into(self):
+    def test_the_directory_is_for_its_owner_alone(self):
         self.expect_name(".*")
-        self.assertEqual(stat.S_IMODE(os.stat(os.path.dirname(self.path)).st_mode), 0o755)
+        self.assertEqual(stat.S_IMODE(os.stat(os.path.dirname(self.path)).st_mode), 0o700)
 
     def test_a_link_stays_a_link(self):
         self.put("var/names/initiatorname.iscsi", "")
