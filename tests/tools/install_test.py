@@ -27,6 +27,7 @@ class Install(unittest.TestCase):
             return file.read()
 
     def install(self):
+        self.addCleanup(os.umask, os.umask(0))  # modes are not left to who installs
         code, out, err = tools.run(tools.PROGRAMS[0], "--install", tools.PROGRAMS[1], "--prefix", "/usr",
                                    env={"DESTDIR": self.root})
         self.assertEqual((code, err), (0, ""), out)
@@ -41,10 +42,12 @@ class Install(unittest.TestCase):
         wanted = {f"usr/sbin/{name}": 0o755 for name in PROGRAMS}
         wanted.update({f"usr/share/man/{page}": 0o644 for page in PAGES})
         wanted["usr/share/bash-completion/completions/iscsiadm"] = 0o644
+        wanted["usr/share/iscsi-suite/multipath.conf"] = 0o644
         wanted["etc/iscsi/iscsid.conf"] = 0o600
         wanted["usr/libexec/iscsi-suite/iscsi_logout_all"] = 0o755
         wanted.update({f"usr/lib/systemd/system/{name}": 0o644 for name in UNITS})
         wanted.update({f"usr/lib/{name}": 0o644 for name in ("libiscsi-core.a", "pkgconfig/libiscsi-core.pc")})
+        self.assertEqual(stat.S_IMODE(os.stat(os.path.dirname(self.config)).st_mode), 0o700)
         many = ("usr/lib/udev/rules.d/", "usr/include/iscsi-core/")
         self.assertEqual({path: mode for path, mode in files.items() if not path.startswith(many)}, wanted)
         for folder in many:
