@@ -75,9 +75,9 @@ def moment(journal, **wanted):
     return int(found[-1]["__MONOTONIC_TIMESTAMP"]) / 1e6 if found else None
 
 
-def judge_shutdown(guest, journal):
+def judge_shutdown(journal, places=PLACES):
     """Disks are unmounted before sessions end, sessions before the network, and the daemon is not stopped at all."""
-    unmounted = {place: moment(journal, MESSAGE=f"^Unmounted .*{place}[.]$") for place in PLACES}
+    unmounted = {place: moment(journal, MESSAGE=f"^Unmounted .*{place}[.]$") for place in places}
     logouts = moment(journal, MESSAGE="^Stopping .*Logouts from iSCSI")
     logged_out = moment(journal, MESSAGE="^Stopped .*Logouts from iSCSI")
     network = moment(journal, MESSAGE="^Stopping .*Raise network interfaces")
@@ -130,7 +130,7 @@ def boots_and_shuts_down():
             hold_by_hand(guest, portal, boot)
             guest.reboot()
             judge_boot(guest)
-            judge_shutdown(guest, guest.journal("-b", "-1"))
+            judge_shutdown(guest.journal("-b", "-1"))
         guest.power_off()
         wait_until(lambda: "Initiator:" not in target.admin("--op", "show", "--mode", "target").out, 5,
                    "the target to have no session")
@@ -182,6 +182,7 @@ def service_and_package():
         guest.run("! dpkg-query -W -f='${Status}' open-iscsi | grep -w installed && "
                   "iscsiadm -m node | grep -E '^192.0.2.1:3260,[^ ]+ iqn.2026-01.org.example:before$'")
         node = f"iscsiadm -m node -T {TARGET} -p {HOST}:{target.port}"
+        guest.run("! find /etc/iscsi -type d ! -perm 700 -o -type f ! -perm 600 | grep .")
         guest.run("systemctl is-enabled iscsid.socket iscsi.service iscsi-logout.service && systemctl is-active iscsid.socket && "
                   "! systemctl is-active iscsid")  # nobody has asked for it yet
         guest.run(f"{node} -o new && {node} -l && mkfs.ext4 -q /dev/disk/by-path/*-lun-1 && mkdir /data && "
