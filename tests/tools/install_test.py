@@ -10,7 +10,8 @@ import unittest
 import tools
 
 PROGRAMS = ["iscsid", "iscsiadm", "iscsistart", "iscsi-iname", "iscsi-gen-initiatorname", "iscsi_discovery"]
-UNITS = ["iscsid.socket"] + [name + ".service" for name in ("iscsid", "iscsi", "iscsi-init", "iscsi-logout")]
+UNITS = ["iscsid.socket"] + [name + ".service" for name in ("iscsid", "iscsi", "iscsi-init", "iscsi-logout", "open-iscsi")]
+SCRIPTS = ["iscsid", "open-iscsi"]
 PAGES = ["man8/" + name + ".8" for name in PROGRAMS] + ["man5/iscsid.conf.5"]
 
 
@@ -45,6 +46,7 @@ class Install(unittest.TestCase):
         wanted["usr/share/iscsi-suite/multipath.conf"] = 0o644
         wanted["etc/iscsi/iscsid.conf"] = 0o600
         wanted["usr/libexec/iscsi-suite/iscsi_logout_all"] = 0o755
+        wanted.update({f"etc/init.d/{name}": 0o755 for name in SCRIPTS})
         wanted.update({f"usr/lib/systemd/system/{name}": 0o644 for name in UNITS})
         wanted.update({f"usr/lib/{name}": 0o644 for name in ("libiscsi-core.a", "pkgconfig/libiscsi-core.pc")})
         self.assertEqual(stat.S_IMODE(os.stat(os.path.dirname(self.config)).st_mode), 0o700)
