@@ -81,7 +81,10 @@ class Booted:
         self.agent.close()
 
     def _leave(self, how):
-        self.run(f"systemd-run -q --on-active=1s --timer-property=AccuracySec=100ms systemctl {how}")  # when this was answered
+        # When this was answered.
+        self.run("if [ -d /run/systemd/system ]; then "
+                 f"systemd-run -q --on-active=1s --timer-property=AccuracySec=100ms systemctl {how}; "
+                 f"else setsid sh -c 'sleep 1; {how}' >/dev/null 2>&1 & fi")
 
     def journal(self, *options):
         """Entries as their fields, in order."""
@@ -102,5 +105,9 @@ class Booted:
         return line.decode(errors="replace").strip()
 
     def last_words(self):
+        return self.said()[-4000:]
+
+    def said(self):
+        """All that it has printed."""
         with open(self.serial, "rb") as file:
-            return file.read()[-4000:].decode(errors="replace").replace("\r", "")
+            return file.read().decode(errors="replace").replace("\r", "")
