@@ -111,7 +111,7 @@ def in_order(text, *patterns):
 
 def judge_shutdown(said, *logouts):
     in_order(said, "Asking all remaining processes to terminate", "Logging out of iSCSI targets", *logouts,
-             "Deconfiguring network interfaces", "Mounting root filesystem read-only")
+             "Deconfiguring network interfaces", "Will now (restart|halt)")
     check("Stopping iSCSI initiator daemon" not in said, "the daemon was stopped")
     check("I/O error" not in said, f"the kernel lost I/O:\n{said[-6000:]}")
 
@@ -135,7 +135,7 @@ def boots_and_shuts_down():
                   "echo $! >/run/sendsigs.omit.d/holder)")
         before = guest.said()
         guest.reboot()
-        down, _, up = guest.said()[len(before):].partition("Will now restart")
+        down, _, up = guest.said()[len(before):].partition("reboot: Restarting system")
         judge_shutdown(down, "iscsi_logout_all: somebody still uses /by-hand: it is read-only now")
         is_mounted(guest)
         in_order(up, "Starting iSCSI initiator daemon", "Login to .* successful", "Mounting network devices",
