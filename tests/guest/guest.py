@@ -81,6 +81,9 @@ class Guest(Lab):
             return listener_of(SOCKET) == process.pid
 
         wait_until(listens, 30, "iscsid to listen")
+        with open(f"/proc/{process.pid}/attr/apparmor/current", encoding="ascii") as file:
+            label = file.read().strip()
+        check(label == "iscsid (enforce)", f"iscsid runs under AppArmor's label {label}")
         return process
 
     start_daemon = iscsid
