@@ -6,7 +6,7 @@
         guest.up()
         guest.run("iscsiadm -m node ...")    # as root; the guest sees this machine's loopback as HOST
         guest.reboot()
-        guest.power_off()
+        guest.power_off()               # and nothing was denied to the daemon
 
 Its own disk is as it was made at each start of qemu, and keeps what is written over reboots. What it prints on its serial
 port is in `guest.serial`. Networks are qemu's own (user mode): nothing of this machine's is touched.
@@ -23,8 +23,8 @@ from lab import PATIENCE, Failure, check, need, wait_until
 HERE = os.path.dirname(os.path.abspath(__file__))
 HOST = "10.0.2.2"
 UP_SECONDS = 150
-CONSOLE = ("console=ttyS0 loglevel=6 panic=-1 mitigations=off nokaslr nowatchdog audit=0 random.trust_cpu=1 idle=halt "
-           "tsc=reliable no_timer_check maxcpus=1 net.ifnames=0 systemd.show_status=1")
+CONSOLE = ("console=ttyS0 loglevel=6 panic=-1 mitigations=off nokaslr nowatchdog security=apparmor "
+           "random.trust_cpu=1 idle=halt tsc=reliable no_timer_check maxcpus=1 net.ifnames=0 systemd.show_status=1")
 
 
 class Booted:
@@ -79,6 +79,14 @@ class Booted:
         self._leave("poweroff")
         wait_until(lambda: self.process.poll() is not None, seconds, "the guest to power off")
         self.agent.close()
+        with open(self.serial, encoding="utf-8", errors="replace") as file:
+            denied = [line for line in file if 'apparmor="DENIED"' in line and 'profile="iscsid' in line]
+        check(not denied, f"iscsid's AppArmor profile denied: {denied[:3]}")
+
+    def confined(self):
+        """The daemon is there, and under its AppArmor profile."""
+        label = self.run("cat /proc/$(pgrep -ox iscsid)/attr/current").strip()
+        check(label == "iscsid (enforce)", f"iscsid runs under AppArmor's label {label}")
 
     def _leave(self, how):
         # When this was answered.

@@ -11,7 +11,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(HERE), "interop"))
 
 from booted import HOST, Booted  # noqa: E402  pylint: disable=C0413
 from lab import MIB, Lab, check, wait_until  # noqa: E402  pylint: disable=C0413
-from guest import scenarios  # noqa: E402  pylint: disable=C0413
+from guest import TREE, scenarios  # noqa: E402  pylint: disable=C0413
 from targets import Lun  # noqa: E402  pylint: disable=C0413
 
 TARGET = "iqn.2026-01.org.example:boot"
@@ -105,6 +105,7 @@ def judge_boot(guest):
     for place in PLACES:
         guest.run(f"findmnt -n -o SOURCE,OPTIONS {place}")
     guest.run("sha256sum --quiet -c /var/tmp/sums")
+    guest.confined()
     said = guest.run("journalctl -b -k -q --grep 'recovery|recovering|orphan|I/O error|EXT4-fs error' || true")
     check(not said.strip(), f"a file system was not clean: {said}")
     times = guest.run("systemctl show iscsi.service -p ExecMainStartTimestampMonotonic -p ExecMainExitTimestampMonotonic "
@@ -113,6 +114,25 @@ def judge_boot(guest):
     took = (int(values["ExecMainExitTimestampMonotonic"]) - int(values["ExecMainStartTimestampMonotonic"])) / 1e6
     print(f"the logins took {took:.1f} s and ended with {values['ExecMainStatus']}", flush=True)
     check(took < PATIENCE_WITH_THE_ABSENT + 15, f"the logins took {took:.0f} s")
+
+
+def _without_the_mark(guest):
+    """systemd 255 and later are told by the unit alone to spare the daemon. Gives the name that it has then."""
+    if int(guest.run("systemctl --version | sed -n '1s/^systemd \\([0-9]*\\).*/\\1/p'")) < 255:
+        return "@iscsid"
+    guest.run("mkdir -p /run/systemd/system/iscsid.service.d && printf '[Service]\\nExecStart=\\nExecStart=/usr/sbin/iscsid -f\\n' "
+              ">/run/systemd/system/iscsid.service.d/unmarked.conf && systemctl daemon-reload && systemctl restart iscsid && "
+              f"systemctl show -p SurviveFinalKillSignal iscsid | grep =yes && dd if=/dev/disk/by-path/*{TARGET}-lun-4 "
+              "of=/dev/null bs=1M count=1 iflag=direct")
+    return "/usr/sbin/iscsid"
+
+
+def judge_the_end(guest, names):
+    """At the end of each shutdown, when all others were killed and all was unmounted, the daemon was still there."""
+    with open(guest.serial, encoding="utf-8", errors="replace") as file:
+        ends = re.findall(r"at the end: (.*)", file.read())
+    wanted = [rf"\d+ {name} -f, 0 by hand\s*" for name in names]
+    check(len(ends) == len(wanted) and all(map(re.fullmatch, wanted, ends)), f"the shutdowns ended with {ends}")
 
 
 def boots_and_shuts_down():
@@ -131,7 +151,10 @@ def boots_and_shuts_down():
             guest.reboot()
             judge_boot(guest)
             judge_shutdown(guest.journal("-b", "-1"))
+        names = ["@iscsid"] * BOOTS + [_without_the_mark(guest)]
+        hold_by_hand(guest, portal, BOOTS)
         guest.power_off()
+        judge_the_end(guest, names)
         wait_until(lambda: "Initiator:" not in target.admin("--op", "show", "--mode", "target").out, 5,
                    "the target to have no session")
         for lun in (luns[0], luns[1], luns[3], luns[4]):
@@ -171,6 +194,26 @@ def _replaced(guest, pid):
     _goes_on(guest)
 
 
+def _is_no_more_exposed(guest):
+    """Than the README says."""
+    with open(os.path.join(TREE, "README.md"), encoding="utf-8") as file:
+        figure = re.search(r"`systemd-analyze security`\s+gives\s+it\s+([0-9]+[.][0-9])", file.read())
+    check(figure, "the README has no figure of `systemd-analyze security`")
+    guest.run(f"systemd-analyze security --no-pager --threshold={float(figure[1]) * 10:.0f} iscsid.service | grep -E '^✗|^→'; "
+              "exit ${PIPESTATUS[0]}", quiet=True)
+
+
+def _opener_is_named(guest):
+    """Another user's process: it takes rights to look into it."""
+    guest.run("systemd-run -q --unit=opener -p User=nobody -p SupplementaryGroups=disk perl -e "
+              "'use Fcntl; sysopen(my $disk, shift, O_RDONLY | O_EXCL) or die; sleep 600' /dev/disk/by-path/*-lun-1 && "
+              "for try in $(seq 120); do ls -l /proc/$(systemctl show -p MainPID --value opener)/fd | grep /dev/ublkb && break; "
+              "sleep 0.5; done")
+    said = guest.run("iscsiadm -m session -u 2>&1", ok=28)
+    check(" is opened by perl (pid " in said, "the logout does not name who has the disk open")
+    guest.run("systemctl stop opener")
+
+
 def service_and_package():
     """under load: the service is restarted, its daemon killed, or stuck until the watchdog ends it; the package is installed
     anew, and refuses to go; then everything is let go of, and nothing is left"""
@@ -181,12 +224,15 @@ def service_and_package():
         guest.up()
         guest.run("! dpkg-query -W -f='${Status}' open-iscsi | grep -w installed && "
                   "iscsiadm -m node | grep -E '^192.0.2.1:3260,[^ ]+ iqn.2026-01.org.example:before$'")
-        node = f"iscsiadm -m node -T {TARGET} -p {HOST}:{target.port}"
         guest.run("! find /etc/iscsi -type d ! -perm 700 -o -type f ! -perm 600 | grep .")
+        node = f"iscsiadm -m node -T {TARGET} -p {HOST}:{target.port} -I bound"
+        guest.run("iscsiadm -m iface -I bound -o new && iscsiadm -m iface -I bound -o update -n iface.net_ifacename -v eth0")
         guest.run("systemctl is-enabled iscsid.socket iscsi.service iscsi-logout.service && systemctl is-active iscsid.socket && "
                   "! systemctl is-active iscsid")  # nobody has asked for it yet
         guest.run(f"{node} -o new && {node} -l && mkfs.ext4 -q /dev/disk/by-path/*-lun-1 && mkdir /data && "
                   "mount /dev/disk/by-path/*-lun-1 /data && echo 0 >/run/round")
+        guest.confined()
+        _is_no_more_exposed(guest)
         guest.run(f"cat >/var/tmp/load <<'END'\n{LOAD}\nEND\nsystemd-run -q --unit=load bash /var/tmp/load")
         _goes_on(guest)
         pid = _pid(guest)
@@ -207,7 +253,10 @@ def service_and_package():
         _replaced(guest, pid)
         guest.run("! dpkg --remove iscsi-suite", seconds=240)  # devices in use
         _goes_on(guest)
-        guest.run("systemctl stop load && umount /data && dpkg --remove iscsi-suite", seconds=240)
+        guest.confined()
+        guest.run("systemctl stop load && umount /data")
+        _opener_is_named(guest)
+        guest.run("dpkg --remove iscsi-suite", seconds=240)
         guest.run("! pgrep iscsid && ! ls /dev/ublkb* /dev/nbd0p* 2>/dev/null && ! systemctl list-units --all --plain "
                   "--no-legend 'iscsi*' | grep -w active")
         check("Initiator:" not in target.admin("--op", "show", "--mode", "target").out, "a session is left at the target")

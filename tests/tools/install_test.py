@@ -45,6 +45,7 @@ class Install(unittest.TestCase):
         wanted["usr/share/bash-completion/completions/iscsiadm"] = 0o644
         wanted["usr/share/iscsi-suite/multipath.conf"] = 0o644
         wanted["etc/iscsi/iscsid.conf"] = 0o600
+        wanted["etc/apparmor.d/usr.sbin.iscsid"] = 0o644
         wanted["usr/libexec/iscsi-suite/iscsi_logout_all"] = 0o755
         wanted.update({f"etc/init.d/{name}": 0o755 for name in SCRIPTS})
         wanted.update({f"usr/lib/systemd/system/{name}": 0o644 for name in UNITS})
