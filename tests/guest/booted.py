@@ -24,7 +24,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 HOST = "10.0.2.2"
 UP_SECONDS = 150
 CONSOLE = ("console=ttyS0 loglevel=6 panic=-1 mitigations=off nokaslr nowatchdog security=apparmor "
-           "random.trust_cpu=1 idle=halt tsc=reliable no_timer_check maxcpus=1 net.ifnames=0 systemd.show_status=1")
+           "sysctl.kernel.printk_ratelimit=0 random.trust_cpu=1 idle=halt tsc=reliable no_timer_check maxcpus=1 "
+           "net.ifnames=0 systemd.show_status=1")
 
 
 class Booted:

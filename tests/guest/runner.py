@@ -127,6 +127,7 @@ def complaint():
     warning = ("------------[ cut here ]------------", "WARNING: CPU: 0 PID: 1 at {0}.c:1 {0}_x+0x1/0x2 [{0}]",
                "Modules linked in: nbd", "---[ end trace 0 ]---")
     bad = ["BUG: unable to handle page fault for address: 0", "INFO: task fio:12 blocked for more than 120 seconds."]
+    bad += ['audit: type=1400 audit(1.2:3): apparmor="DENIED" operation="open" profile="iscsid" name="/x"']
     bad += [line.format("ublk_drv") for line in warning[1:]]
     for lines, wanted in ((bad, 124), ([line.format("fuse") for line in warning], 0)):
         with Scratch() as scratch:
