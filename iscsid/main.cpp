@@ -198,6 +198,13 @@ int run(const process::Options& options, const records::Paths& paths, process::B
     if (!daemon) {
         return fail_to_start(options, daemon.error().message());
     }
+    auto replaced = process::replace_daemon_of_initramfs(paths);
+    if (!replaced) {
+        return fail_to_start(options, replaced.error().message());
+    }
+    if (*replaced) {
+        control::log::info("the iscsid of the initramfs has ended; its devices are taken over");
+    }
     auto server = control::IpcServer::listen(**daemon, manager.take_listening_socket());
     if (!server) {
         return fail_to_start(options, server.error().message());

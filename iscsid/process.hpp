@@ -109,6 +109,11 @@ std::vector<std::string> protect_memory();
 /// program was killed), internal.
 base::Result<int> run_program(const std::vector<std::string>& argv, std::chrono::milliseconds time_max);
 
+/// Ends the daemon that an initramfs has started for the root file system, if one runs. Its devices wait
+/// until this one serves them, and this one may lie on them: by now it has to have in memory what it needs.
+/// Gives whether there was one. Errors: Errc::busy when it does not end.
+base::Result<bool> replace_daemon_of_initramfs(const records::Paths& paths);
+
 base::Result<void> become(const Options& options);
 
 /// SIGTERM, SIGINT and SIGHUP as a descriptor to read, blocked in every thread made later.

@@ -29,21 +29,25 @@ CONSOLE = ("console=ttyS0 loglevel=6 panic=-1 mitigations=off nokaslr nowatchdog
 
 
 class Booted:
-    def __init__(self, lab, kernel="6.12", memory=1024, cpus=2, drives=()):
-        """drives: images that it has beside its own disk, as /dev/vdb and so on."""
+    def __init__(self, lab, kernel="6.12", memory=1024, cpus=2, drives=(), root=""):
+        """drives: images that it has beside its own disk, as /dev/vdb and so on. root: what the kernel's command line says of
+        it where the guest has no disk, and an initramfs of its own."""
         need("qemu-system-x86_64")
         self.lab, self.boot_id, self.heard = lab, "", b""
         self.image = os.environ["ISCSI_GUEST_DISK"]
         self.serial = os.path.join(lab.root, "serial")
         address = os.path.join(lab.root, "agent")
         initrd = lab.run(os.path.join(HERE, "kernels"), "-d", kernel, quiet=True).out.strip()
+        vmlinuz = os.path.join(os.path.dirname(initrd), "vmlinuz")
+        own = ["-drive", f"file={self.image},if=virtio,format=raw,snapshot=on"]
+        if root:
+            initrd, own = f"{self.image}.initrd", []
         more = [word for drive in drives for word in ("-drive", f"file={drive},if=virtio,format=raw")]
         # As in tests/guest/run.
         self.process = lab.start("qemu", [
             "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max,la57=off", "-M", "q35", "-smp", str(cpus),
             "-m", str(memory), "-nodefaults", "-no-user-config", "-display", "none",
-            "-kernel", os.path.join(os.path.dirname(initrd), "vmlinuz"), "-initrd", initrd, "-append", CONSOLE,
-            "-serial", f"file:{self.serial}", "-drive", f"file={self.image},if=virtio,format=raw,snapshot=on", *more,
+            "-kernel", vmlinuz, "-initrd", initrd, "-append", f"{CONSOLE} {root}", "-serial", f"file:{self.serial}", *own, *more,
             "-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net",
             "-object", "rng-random,id=random,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=random",
             "-device", "virtio-serial-pci", "-chardev", f"socket,id=agent,path={address},server=on,wait=off",

@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+"""A machine without a disk, whose root file system is on a LUN of tgtd: the initramfs that Debian's initramfs-tools makes
+with our package logs in, the system runs, its daemon and its target come and go, and it shuts down clean."""
+
+import os
+import re
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "interop"))
+
+from booted import HOST, Booted  # noqa: E402  pylint: disable=C0413
+from boots import LOAD, _goes_on, _pid, _replaced  # noqa: E402  pylint: disable=C0413
+from lab import INITIATOR, Lab, check  # noqa: E402  pylint: disable=C0413
+from guest import scenarios  # noqa: E402  pylint: disable=C0413
+from targets import Lun  # noqa: E402  pylint: disable=C0413
+
+TARGET = "iqn.2026-01.org.example:root"
+AWAY_SECONDS = 5
+
+
+def words(path, target, lab):
+    """Of the kernel's command line."""
+    uuid = lab.run("blkid", "-p", "-s", "UUID", "-o", "value", path).out.strip()
+    return (f"root=UUID={uuid} ro ip=10.0.2.15::{HOST}:255.255.255.0:guest:eth0:off iscsi_initiator={INITIATOR} "
+            f"iscsi_target_name={TARGET} iscsi_target_ip={HOST} iscsi_target_port={target.port}")
+
+
+def judge_boot(guest):
+    """The root is a device of ours, one daemon serves it, from memory, and nothing has failed."""
+    state = guest.run("systemctl is-system-running --wait", ok=None, seconds=240).strip()
+    failed = guest.run("systemctl --failed --plain --no-legend").strip()
+    check(state == "running", f"the system is {state}: {failed}")
+    source = guest.run("findmnt -n -o SOURCE /").strip()
+    check(re.fullmatch(r"/dev/ublkb\d+", source), f"the root is {source}")
+    guest.run("! ls /dev/vd* /dev/sd* 2>/dev/null && ls -l /dev/disk/by-path /dev/disk/by-uuid")
+    _one_daemon(guest)
+    guest.run("journalctl -b -q -u iscsid -o cat | grep 'the iscsid of the initramfs has ended'")
+    guest.run("ip -4 -o address show dev eth0 | grep 10.0.2.15 && systemctl is-active networking")
+    _no_errors(guest)
+
+
+def _one_daemon(guest):
+    found = guest.run("for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline 2>/dev/null | grep -q '^@iscsid ' && "
+                      "echo ${p#/proc/} $(readlink $p/exe); done; true").split("\n")
+    daemons = [line.split() for line in found if line.strip()]
+    check(daemons == [[_pid(guest), "/run/iscsiroot/iscsid-in-memory"]], f"these daemons run: {daemons}")
+
+
+def _no_errors(guest):
+    said = guest.run("journalctl -b -k -q --grep 'I/O error|EXT4-fs error|EXT4-fs warning|recovery complete|blocked for more' "
+                     "|| true").strip()
+    check(not said, f"the kernel said: {said}")
+
+
+def _forget_caches(guest):
+    """What the root had been read for has to be read again."""
+    guest.run("sync && echo 3 >/proc/sys/vm/drop_caches")
+
+
+def judge_disk(lab, path):
+    """As it is after a power-off: nothing to recover, nothing to mend."""
+    said = lab.run("dumpe2fs", "-h", path).out
+    check("needs_recovery" not in said and re.search(r"Filesystem state: +clean\n", said), f"{path} is not clean")
+    lab.run("e2fsck", "-fn", path)
+
+
+def _target_is_away(guest, target, luns):
+    target.process.expected_end = True
+    target.process.kill()
+    target.process.wait()
+    time.sleep(AWAY_SECONDS)
+    target.start()
+    target.add(TARGET, luns)
+    _goes_on(guest)
+
+
+def initramfs():
+    "boots, loses its target, has its daemon restarted, killed and upgraded under load, powers off clean, and boots again"
+    with Lab() as lab:
+        path = os.path.join(lab.data, "root")
+        lab.run("cp", "--sparse=always", os.environ["ISCSI_GUEST_DISK"], path)
+        target, luns = lab.tgtd(), [Lun(path)]
+        target.add(TARGET, luns)
+        guest = Booted(lab, root=words(path, target, lab))
+        guest.up()
+        judge_boot(guest)
+        guest.run("mkdir /data && head -c 8M /dev/urandom >/data/kept && sha256sum /data/kept >/data/sums && echo 0 >/run/round")
+        guest.run(f"cat >/var/tmp/load <<'END'\n{LOAD}\nEND\nsystemd-run -q --unit=load bash /var/tmp/load")
+        _goes_on(guest)
+        _target_is_away(guest, target, luns)
+        for end in ("systemctl restart iscsid", "kill -9 {}", "dpkg -i /var/tmp/iscsi-suite.deb"):
+            pid = _pid(guest)
+            _forget_caches(guest)
+            guest.run(end.format(pid), seconds=240)
+            _replaced(guest, pid)
+        _one_daemon(guest)
+        guest.run("iscsiadm -m session -u", ok=28)
+        _no_errors(guest)
+        guest.power_off()
+        judge_disk(lab, path)
+        guest = Booted(lab, root=words(path, target, lab))
+        guest.up()
+        judge_boot(guest)
+        guest.run("sha256sum -c /data/sums")
+        said = guest.run("journalctl -b -1 -q -o cat --grep 'Failed unmounting|I/O error|timed out' || true").strip()
+        check(not said, f"at the shutdown it was said: {said}")
+        guest.power_off()
+        judge_disk(lab, path)
+
+
+if __name__ == "__main__":
+    scenarios(globals())
