@@ -14,6 +14,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <sys/signalfd.h>
 #include <thread>
@@ -148,6 +149,19 @@ control::DaemonConfig daemon_config(process::Files files, const records::Paths& 
     return config;
 }
 
+/// The server of requests, once the daemon of the initramfs has ended.
+base::Result<std::unique_ptr<control::IpcServer>>
+listen_alone(control::Daemon& daemon, const records::Paths& paths, std::optional<int> listening) {
+    auto replaced = process::replace_daemon_of_initramfs(paths);
+    if (!replaced) {
+        return base::fail(std::move(replaced.error()));
+    }
+    if (*replaced) {
+        control::log::info("the iscsid of the initramfs has ended; its devices are taken over");
+    }
+    return control::IpcServer::listen(daemon, listening);
+}
+
 /// Says why this daemon does not start: to the log, and to whoever waits for it to be in the background.
 int fail_to_start(const process::Options& options, std::string_view why) {
     control::log::error("{}", why);
@@ -198,14 +212,7 @@ int run(const process::Options& options, const records::Paths& paths, process::B
     if (!daemon) {
         return fail_to_start(options, daemon.error().message());
     }
-    auto replaced = process::replace_daemon_of_initramfs(paths);
-    if (!replaced) {
-        return fail_to_start(options, replaced.error().message());
-    }
-    if (*replaced) {
-        control::log::info("the iscsid of the initramfs has ended; its devices are taken over");
-    }
-    auto server = control::IpcServer::listen(**daemon, manager.take_listening_socket());
+    auto server = listen_alone(**daemon, paths, manager.take_listening_socket());
     if (!server) {
         return fail_to_start(options, server.error().message());
     }

@@ -3,7 +3,9 @@
 
 #include "base/text.hpp"
 
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstring>
 #include <fmt/format.h>
@@ -11,9 +13,11 @@
 #include <iterator>
 #include <limits>
 #include <poll.h>
+#include <string>
 #include <string_view>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include <utility>
 
 namespace iscsi::process {
 namespace {
