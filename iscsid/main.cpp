@@ -149,15 +149,24 @@ control::DaemonConfig daemon_config(process::Files files, const records::Paths& 
     return config;
 }
 
-/// The server of requests, once the daemon of the initramfs has ended.
-base::Result<std::unique_ptr<control::IpcServer>>
-listen_alone(control::Daemon& daemon, const records::Paths& paths, std::optional<int> listening) {
+/// The server of requests, once no other daemon is there: the one of the initramfs is ended.
+base::Result<std::unique_ptr<control::IpcServer>> listen_alone(control::Daemon& daemon,
+                                                               const records::Paths& paths,
+                                                               process::RunLock& lock,
+                                                               process::ServiceManager& manager) {
     auto replaced = process::replace_daemon_of_initramfs(paths);
     if (!replaced) {
         return base::fail(std::move(replaced.error()));
     }
     if (*replaced) {
         control::log::info("the iscsid of the initramfs has ended; its devices are taken over");
+    }
+    const auto listening = manager.take_listening_socket();
+    // Who answers at a socket is not ending; a service manager's says nothing of that.
+    const bool is_another = !listening && control::IpcServer::is_answered(paths.ipc_socket());
+    const std::chrono::seconds ending_time_max(is_another ? 0 : 10);
+    if (auto taken = lock.take(paths.run_dir(), ending_time_max); !taken) {
+        return base::fail(std::move(taken.error()));
     }
     return control::IpcServer::listen(daemon, listening);
 }
@@ -196,14 +205,6 @@ int run(const process::Options& options, const records::Paths& paths, process::B
             return fail_to_start(options, created.error().message());
         }
     }
-    process::RunLock run_lock;
-    // Who answers at a socket is not ending; a service manager's says nothing of that.
-    const bool is_another =
-        !manager.has_listening_socket() && control::IpcServer::is_answered(paths.ipc_socket());
-    const std::chrono::seconds ending_time_max(is_another ? 0 : 10);
-    if (auto taken = run_lock.take(paths.run_dir(), ending_time_max); !taken) {
-        return fail_to_start(options, taken.error().message());
-    }
     int signals = process::signal_descriptor();
     if (signals < 0) {
         return fail_to_start(options, "signalfd failed");
@@ -212,7 +213,8 @@ int run(const process::Options& options, const records::Paths& paths, process::B
     if (!daemon) {
         return fail_to_start(options, daemon.error().message());
     }
-    auto server = listen_alone(**daemon, paths, manager.take_listening_socket());
+    process::RunLock run_lock;
+    auto server = listen_alone(**daemon, paths, run_lock, manager);
     if (!server) {
         return fail_to_start(options, server.error().message());
     }

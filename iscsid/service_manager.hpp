@@ -34,7 +34,6 @@ public:
     ServiceManager& operator=(ServiceManager&&) = delete;
     ~ServiceManager();
 
-    bool has_listening_socket() const { return listening_.has_value(); }
     /// The socket that was given; the caller owns it from now on. Empty: none was, or it was taken.
     std::optional<int> take_listening_socket() { return std::exchange(listening_, std::nullopt); }
     /// That long it takes the silence of this process, then ends it. Empty: it does not watch.
