@@ -98,6 +98,19 @@ class Install(unittest.TestCase):
         with open(self.config, encoding="ascii") as file:
             self.assertEqual(file.read(), "node.startup = automatic\n")
 
+    def test_an_init_script_that_is_there_stays(self):
+        path = os.path.join(self.root, "etc/init.d/iscsid")
+        os.makedirs(os.path.dirname(path))
+        with open(path, "w", encoding="ascii") as file:
+            file.write("#!/bin/sh\n")
+        self.install()
+        with open(path, encoding="ascii") as file:
+            self.assertEqual(file.read(), "#!/bin/sh\n")
+        with open(os.path.join(self.root, "etc/init.d/open-iscsi"), encoding="ascii") as file:
+            text = file.read()
+        self.assertIn("\n  /usr/libexec/iscsi-suite/iscsi_logout_all\n", text)
+        self.assertNotIn("@ISCSI", text)
+
 
 if __name__ == "__main__":
     tools.main()
