@@ -34,7 +34,7 @@ std::string content_of(const std::string& path) {
 bool is_daemon(pid_t pid) {
     const std::string words = content_of(fmt::format("/proc/{}/cmdline", pid));
     constexpr std::string_view name("@iscsid\0", 8);
-    return pid != ::getpid() && words.starts_with(name);
+    return words.starts_with(name);
 }
 
 bool ends_within(int pidfd, std::chrono::seconds time_max) {
@@ -71,6 +71,9 @@ base::Result<bool> replace_daemon_of_initramfs(const records::Paths& paths) {
     }
     const auto pid = base::parse_decimal(std::string_view(text).substr(0, text.find('\n')),
                                          std::numeric_limits<pid_t>::max());
+    if (pid && std::cmp_equal(*pid, ::getpid())) {
+        return false; // this is the one of the initramfs
+    }
     bool replaced = false;
     if (pid && *pid > 1) {
         const int pidfd = static_cast<int>(::syscall(SYS_pidfd_open, static_cast<pid_t>(*pid), 0));
