@@ -107,7 +107,7 @@ def tools_drive(lab):
 
 def until(guest, condition, seconds=60):
     """Waits there, in the guest, until a shell's condition is true."""
-    guest.run(f"for try in $(seq {int(seconds * PATIENCE * 5)}); do {condition} && exit; sleep 0.2; done; "
+    guest.run(f"while [ $SECONDS -lt {int(seconds * PATIENCE)} ]; do {condition} && exit; sleep 0.2; done; "
               "multipath -ll; iscsiadm -m session -P 1; dmesg | tail -n 20; exit 1", seconds=seconds + 60)
 
 
@@ -178,7 +178,7 @@ for map in {' '.join(MAPS)}; do
   for path in /sys/block/$(basename $(readlink -f $map))/slaves/*; do
     udevadm info -q property -n $(basename $path) >/run/properties
     for line in DM_MULTIPATH_DEVICE_PATH=1 ID_FS_TYPE=mpath_member SYSTEMD_READY=0; do grep -Fx $line /run/properties; done
-    ! mount /dev/$(basename $path) /mnt
+    if mount /dev/$(basename $path) /mnt; then exit 1; fi
   done
 done
 for place in {' '.join(PLACES)}; do findmnt -n -o SOURCE,OPTIONS $place; done
