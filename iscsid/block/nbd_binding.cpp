@@ -262,8 +262,8 @@ base::Result<void> NbdBinding::connect_one(std::uint32_t index) {
     }
     pair->leave_to_kernel();
     our_end_ = pair->take_ours();
-    // The kernel's own event comes before the backend identifier, by which our udev rules know the device. Not a
-    // change: multipathd and LVM's rules take up what is added only.
+    // The kernel's own event comes before the backend identifier, by which our udev rules know the device.
+    // Not a change: multipathd and LVM's rules take up what is added only.
     std::ofstream(fmt::format("{}/{}/uevent", devices_dir, name_)) << "add" << std::flush;
     return {};
 }

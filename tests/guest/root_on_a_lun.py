@@ -42,7 +42,7 @@ def judge_boot(guest):
 
 
 def _one_daemon(guest):
-    found = guest.run("for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline 2>/dev/null | grep -q '^@iscsid ' && "
+    found = guest.run("for p in /proc/[0-9]*; do { tr '\\0' ' ' <$p/cmdline | grep -q '^@iscsid '; } 2>/dev/null && "
                       "echo ${p#/proc/} $(readlink $p/exe); done; true").split("\n")
     daemons = [line.split() for line in found if line.strip()]
     check(daemons == [[_pid(guest), "/run/iscsiroot/iscsid-in-memory"]], f"these daemons run: {daemons}")
