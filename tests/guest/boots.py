@@ -122,8 +122,8 @@ def _without_the_mark(guest):
         return "@iscsid"
     guest.run("mkdir -p /run/systemd/system/iscsid.service.d && printf '[Service]\\nExecStart=\\nExecStart=/usr/sbin/iscsid -f\\n' "
               ">/run/systemd/system/iscsid.service.d/unmarked.conf && systemctl daemon-reload && systemctl restart iscsid && "
-              f"systemctl show -p SurviveFinalKillSignal iscsid | grep =yes && dd if=/dev/disk/by-path/*{TARGET}-lun-4 "
-              "of=/dev/null bs=1M count=1 iflag=direct")
+              "systemctl show -p SurviveFinalKillSignal iscsid | grep =yes && "
+              f"dd of=/dev/null bs=1M count=1 iflag=direct </dev/disk/by-path/*{TARGET}-lun-4")
     return "/usr/sbin/iscsid"
 
 
