@@ -263,8 +263,11 @@ base::Result<void> NbdBinding::connect_one(std::uint32_t index) {
     pair->leave_to_kernel();
     our_end_ = pair->take_ours();
     // The kernel's own event comes before the backend identifier, by which our udev rules know the device.
-    // Not a change: multipathd and LVM's rules take up what is added only.
-    std::ofstream(fmt::format("{}/{}/uevent", devices_dir, name_)) << "add" << std::flush;
+    // Two of them: multipathd and LVM's rules take up what is added only, and of a device that it has met
+    // before, as another disk's, multipathd hears by a change.
+    for (const char* event : {"add", "change"}) {
+        std::ofstream(fmt::format("{}/{}/uevent", devices_dir, name_)) << event << std::flush;
+    }
     return {};
 }
 

@@ -18,8 +18,6 @@ BEFORE, AFTER = 80 * MIB, 144 * MIB
 SETTINGS = {"node.session.timeo.replacement_timeout": 120, "node.session.iscsi.DefaultTime2Wait": 0,
             "node.conn[0].timeo.noop_out_interval": 1, "node.conn[0].timeo.noop_out_timeout": 1,
             "node.conn[0].timeo.login_timeout": 5}
-# The caching page of a controller whose cache outlives it, as controllers in pairs have it: no WCE (SBC-3 6.4.5).
-NO_VOLATILE_CACHE = "mode_page=8:0:18:0x10:0:0xff:0xff:0:0:0xff:0xff:0xff:0xff:0x80:0x14:0:0:0:0:0:0"
 
 
 class Site(Faults):
@@ -39,20 +37,14 @@ class Site(Faults):
     def start(self, name, command, **options):
         return super().start(name, [*(self.initiator.inside if name == "iscsid" else []), *command], **options)
 
-    @staticmethod
-    def shows(controller, lun):
-        controller.add(TARGET, [lun])
-        controller.admin("--op", "update", "--mode", "logicalunit", "--tid", controller.targets[TARGET], "--lun",
-                         str(lun.number), "--params", NO_VOLATILE_CACHE)
-
 
 def failover_and_resize():
     """The standby serves the same unit, larger, to new sessions: the file system sees a pause, and then it can grow."""
     need("fio", "resize2fs", "nft", "ip", "ss")
     with Site() as guest:
         first, standby = guest.controllers
-        lun = Lun(guest.disk("disk", BEFORE))
-        guest.shows(first, lun)
+        lun = Lun(guest.disk("disk", BEFORE), volatile_cache=False)
+        first.add(TARGET, [lun])
         guest.iscsid()
         guest.discover(first.portal)
         guest.update(TARGET, SETTINGS)
@@ -73,7 +65,7 @@ def failover_and_resize():
         silent = time.monotonic()
         guest.wait_log(" lost: ")
         os.truncate(lun.path, AFTER)
-        guest.shows(standby, lun)
+        standby.add(TARGET, [lun])
         time.sleep(max(0, silent + SECONDS - time.monotonic()))
         guest.net.serve(ADDRESS, guest.hosts[1])
         moved = time.monotonic()

@@ -138,6 +138,7 @@ def boots_and_shuts_down():
         down, _, up = guest.said()[len(before):].partition("reboot: Restarting system")
         judge_shutdown(down, "iscsi_logout_all: somebody still uses /by-hand: it is read-only now")
         is_mounted(guest)
+        guest.confined()
         in_order(up, "Starting iSCSI initiator daemon", "Login to .* successful", "Mounting network devices",
                  r"clean, \d+/\d+ files", r"clean, \d+/\d+ files", "Entering runlevel: 2")
         guest.run("sha256sum --quiet -c /var/tmp/sums && mount /dev/disk/by-path/*-lun-5 /by-hand && "

@@ -13,6 +13,7 @@ class Lun:
     block_bytes: int = 512
     read_only: bool = False
     thin: bool = False
+    volatile_cache: bool = True
 
 
 @dataclasses.dataclass
@@ -36,6 +37,10 @@ def chap_settings(chap, where="node.session"):
         f"{where}.auth.username_in": chap.user_in,
         f"{where}.auth.password_in": chap.secret_in,
     }
+
+
+# The caching page of a controller whose cache outlives it, as controllers in pairs have it: no WCE (SBC-3 6.4.5).
+NO_VOLATILE_CACHE = "mode_page=8:0:18:0x10:0:0xff:0xff:0:0:0xff:0xff:0xff:0xff:0x80:0x14:0:0:0:0:0:0"
 
 
 class Tgtd:
@@ -100,6 +105,8 @@ class Tgtd:
         self.admin("--op", "new", *where, "--backing-store", lun.path, "--blocksize", str(lun.block_bytes))
         parameters = [f"readonly={int(lun.read_only)}", f"thin_provisioning={int(lun.thin)}"]
         self.admin("--op", "update", *where, "--params", ",".join(parameters))
+        if not lun.volatile_cache:
+            self.admin("--op", "update", *where, "--params", NO_VOLATILE_CACHE)
 
     def account(self, tid, user, secret, *direction):
         self.admin("--op", "new", "--mode", "account", "--user", user, "--password", secret, ok=None)

@@ -11,6 +11,7 @@ import tools
 
 PROGRAMS = ["iscsid", "iscsiadm", "iscsistart", "iscsi-iname", "iscsi-gen-initiatorname", "iscsi_discovery"]
 UNITS = ["iscsid.socket"] + [name + ".service" for name in ("iscsid", "iscsi", "iscsi-init", "iscsi-logout", "open-iscsi")]
+HELPERS = ("iscsi_logout_all", "iscsi_memory_copy", "iscsid-in-memory")
 SCRIPTS = ["iscsid", "open-iscsi"]
 PAGES = ["man8/" + name + ".8" for name in PROGRAMS] + ["man5/iscsid.conf.5"]
 
@@ -46,7 +47,7 @@ class Install(unittest.TestCase):
         wanted["usr/share/iscsi-suite/multipath.conf"] = 0o644
         wanted["etc/iscsi/iscsid.conf"] = 0o600
         wanted["etc/apparmor.d/usr.sbin.iscsid"] = 0o644
-        wanted["usr/libexec/iscsi-suite/iscsi_logout_all"] = 0o755
+        wanted.update({f"usr/libexec/iscsi-suite/{name}": 0o755 for name in HELPERS})
         wanted.update({f"etc/init.d/{name}": 0o755 for name in SCRIPTS})
         wanted.update({f"usr/lib/systemd/system/{name}": 0o644 for name in UNITS})
         wanted.update({f"usr/lib/{name}": 0o644 for name in ("libiscsi-core.a", "pkgconfig/libiscsi-core.pc")})
