@@ -16,7 +16,7 @@ from targets import Lun  # noqa: E402  pylint: disable=C0413
 
 TARGET = "iqn.2026-01.org.example:boot"
 ABSENT = "iqn.2026-01.org.example:absent"
-BOOTS = int(os.environ.get("ISCSI_BOOTS", "2"))
+BOOTS = int(os.environ.get("ISCSI_BOOTS", "1"))
 PATIENCE_WITH_THE_ABSENT = 20  # seconds: the record's login_timeout times its tries
 LOGINS = {"iscsi.service", "iscsid.service"}
 PLACES = ("/by-uuid", "/by-path", "/on-lvm")
