@@ -12,10 +12,12 @@ import time
 
 from guest import MIB, Disk, Lun, check, need, scenarios, wait_until
 from faults import Access, Faults, pattern, show_waits
+from lab import Failure
 
 A, B = "iqn.2026-01.org.example:a", "iqn.2026-01.org.example:b"
 DEATH_MAX = 2  # seconds; of a process with locked memory, on an emulated machine
 TABLE_SECTORS = 131072
+STEP = 8192  # sectors, by which a disk grows
 
 
 class Deadlock(Faults):
@@ -62,10 +64,26 @@ class Deadlock(Faults):
         self.loop = loop
         return Disk(number=number, path="/dev/mapper/slow")
 
-    def grow(self, kind=" linear", more=""):
-        table = f"0 {TABLE_SECTORS + 65536}{kind} {self.loop} 0{more}"
+    def grow(self, kind=" linear", more="", sectors=65536):
+        table = f"0 {TABLE_SECTORS + sectors}{kind} {self.loop} 0{more}"
         self.run("dmsetup", "reload", "slow", "--table", table)
         self.run("dmsetup", "resume", "slow")
+
+    def until_the_kernel_waits(self, slow):
+        """Grows and looks until nbd's change of the size has requests to wait for: that takes one that came between our own
+        wait for those before it and the change, and on a busy machine none may have come. Gives how many sectors it grew."""
+        attempts = 6
+        for attempt in range(1, attempts):
+            rescan = self.in_background("-m", "session", "-R")
+            try:
+                self.helper_waits("nbd_genl_reconfigure", 10)
+                return attempt * STEP
+            except Failure:
+                rescan.wait(60)
+                self.grow(*slow, sectors=(attempt + 1) * STEP)
+        self.in_background("-m", "session", "-R")
+        self.helper_waits("nbd_genl_reconfigure", 10)
+        return attempts * STEP
 
     def hold(self):
         self.run("dmsetup", "suspend", "--nolockfs", "--noflush", "slow", quiet=True)
@@ -170,13 +188,13 @@ def killed_while_a_size_changes():
         guest.login()
         device = guest.device(A, 0, lio.portal)
         name = os.path.basename(device)
-        guest.grow(" delay", f" 0 {guest.loop} 0 3000")
+        slow = " delay", f" 0 {guest.loop} 0 3000"
+        guest.grow(*slow, sectors=STEP)
         # Nothing is read back before it fails: what is read is not slow, and the kernel would hold requests up for a moment.
         load = guest.fio_verify(device, seconds=600, size="16m", depth=8, backlog=4096)
         load.process.expected_end = True
         wait_until(lambda: writes_in_progress(name) == 8, 60, "fio to write")
-        rescan = guest.in_background("-m", "session", "-R")
-        guest.helper_waits("nbd_genl_reconfigure")
+        sectors = guest.until_the_kernel_waits(slow)
         guest.kill_at_once()
         begun = time.monotonic()
         guest.iscsid()
@@ -191,10 +209,9 @@ def killed_while_a_size_changes():
 
         wait_until(serves, 20, "the device to be served again")
         print(f"usable again {time.monotonic() - begun:.1f} s after the death; fio went on: {goes_on}", flush=True)
-        check(guest.size_of(device) == (TABLE_SECTORS + 65536) * 512, "the new size")
+        check(guest.size_of(device) == (TABLE_SECTORS + sectors) * 512, "the new size")
         interval = f"/sys/block/{name}/queue/io_timeout"
         wait_until(lambda: guest.run("cat", interval, quiet=True).out.strip() == "5000", 20, "io_timeout to be 5000 again")
-        rescan.wait(10)
         guest.logout()
 
 
