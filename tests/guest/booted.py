@@ -28,6 +28,18 @@ CONSOLE = ("console=ttyS0 loglevel=6 panic=-1 mitigations=off nokaslr nowatchdog
            "net.ifnames=0 systemd.show_status=1")
 
 
+def load(place):
+    """A script that writes to a file system there and compares what it reads; /run/round has how often."""
+    return f"""set -e
+for round in $(seq 10000); do
+  head -c 1M /dev/urandom >/var/tmp/piece
+  dd if=/var/tmp/piece of={place}/piece bs=64k oflag=direct conv=notrunc status=none
+  sync {place}/piece
+  cmp /var/tmp/piece <(dd if={place}/piece bs=64k iflag=direct status=none)
+  echo $round >/run/round
+done"""
+
+
 class Booted:
     def __init__(self, lab, kernel="6.12", memory=1024, cpus=2, drives=(), root=""):
         """drives: images that it has beside its own disk, as /dev/vdb and so on. root: what the kernel's command line says of

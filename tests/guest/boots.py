@@ -9,7 +9,7 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "interop"))
 
-from booted import HOST, Booted  # noqa: E402  pylint: disable=C0413
+from booted import HOST, Booted, load  # noqa: E402  pylint: disable=C0413
 from lab import MIB, Lab, check, wait_until  # noqa: E402  pylint: disable=C0413
 from guest import TREE, scenarios  # noqa: E402  pylint: disable=C0413
 from targets import Lun  # noqa: E402  pylint: disable=C0413
@@ -163,35 +163,25 @@ def boots_and_shuts_down():
             lab.run("e2fsck", "-fn", lun.path)
 
 
-LOAD = """set -e
-for round in $(seq 10000); do
-  head -c 1M /dev/urandom >/var/tmp/piece
-  dd if=/var/tmp/piece of=/data/piece bs=64k oflag=direct conv=notrunc status=none
-  sync /data/piece
-  cmp /var/tmp/piece <(dd if=/data/piece bs=64k iflag=direct status=none)
-  echo $round >/run/round
-done"""
-
-
 def _rounds(guest):
     return int(guest.run("cat /run/round"))
 
 
-def _goes_on(guest):
+def goes_on(guest):
     """The load has done some more, and nothing has failed."""
     before = _rounds(guest)
     guest.run(f"for try in $(seq 240); do [ $(cat /run/round) -gt {before + 2} ] && break; systemctl -q is-active load || break; "
               f"sleep 0.5; done; systemctl is-active load && [ $(cat /run/round) -gt {before + 2} ]", seconds=150)
 
 
-def _pid(guest):
+def daemon_pid(guest):
     return guest.run("systemctl show -p MainPID --value iscsid").strip()
 
 
 def _replaced(guest, pid):
     guest.run(f"for try in $(seq 240); do now=$(systemctl show -p MainPID --value iscsid); [ $now != 0 -a $now != {pid} ] && "
               "systemctl -q is-active iscsid && exit; sleep 0.5; done; exit 1", seconds=150)
-    _goes_on(guest)
+    goes_on(guest)
 
 
 def _is_no_more_exposed(guest):
@@ -233,26 +223,26 @@ def service_and_package():
                   "mount /dev/disk/by-path/*-lun-1 /data && echo 0 >/run/round")
         guest.confined()
         _is_no_more_exposed(guest)
-        guest.run(f"cat >/var/tmp/load <<'END'\n{LOAD}\nEND\nsystemd-run -q --unit=load bash /var/tmp/load")
-        _goes_on(guest)
-        pid = _pid(guest)
+        guest.run(f"cat >/var/tmp/load <<'END'\n{load('/data')}\nEND\nsystemd-run -q --unit=load bash /var/tmp/load")
+        goes_on(guest)
+        pid = daemon_pid(guest)
         guest.run("systemctl restart iscsid")
         _replaced(guest, pid)
-        pid = _pid(guest)
+        pid = daemon_pid(guest)
         guest.run(f"kill -9 {pid}")
         _replaced(guest, pid)
         guest.run("mkdir -p /run/systemd/system/iscsid.service.d && printf '[Service]\nWatchdogSec=10\n' "
                   ">/run/systemd/system/iscsid.service.d/soon.conf && systemctl daemon-reload && systemctl restart iscsid")
-        _goes_on(guest)
-        pid = _pid(guest)
+        goes_on(guest)
+        pid = daemon_pid(guest)
         guest.run(f"kill -STOP {pid}")
         _replaced(guest, pid)
         check("watchdog" in guest.run("journalctl -b -q -u iscsid -o cat").lower(), "the watchdog did not bite")
-        pid = _pid(guest)
+        pid = daemon_pid(guest)
         guest.run("dpkg -i /var/tmp/iscsi-suite.deb", seconds=240)
         _replaced(guest, pid)
         guest.run("! dpkg --remove iscsi-suite", seconds=240)  # devices in use
-        _goes_on(guest)
+        goes_on(guest)
         guest.confined()
         guest.run("systemctl stop load && umount /data")
         _opener_is_named(guest)

@@ -10,8 +10,8 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "interop"))
 
-from booted import HOST, Booted  # noqa: E402  pylint: disable=C0413
-from boots import LOAD, _goes_on, _pid  # noqa: E402  pylint: disable=C0413
+from booted import HOST, Booted, load  # noqa: E402  pylint: disable=C0413
+from boots import daemon_pid, goes_on  # noqa: E402  pylint: disable=C0413
 from lab import INITIATOR, Lab, check  # noqa: E402  pylint: disable=C0413
 from guest import scenarios  # noqa: E402  pylint: disable=C0413
 from targets import Lun  # noqa: E402  pylint: disable=C0413
@@ -45,7 +45,7 @@ def _one_daemon(guest):
     found = guest.run("for p in /proc/[0-9]*; do { tr '\\0' ' ' <$p/cmdline | grep -q '^@iscsid '; } 2>/dev/null && "
                       "echo ${p#/proc/} $(readlink $p/exe); done; true").split("\n")
     daemons = [line.split()[:2] for line in found if line.strip()]  # after an upgrade its file is another one
-    check(daemons == [[_pid(guest), "/run/iscsiroot/iscsid-in-memory"]], f"these daemons run: {daemons}")
+    check(daemons == [[daemon_pid(guest), "/run/iscsiroot/iscsid-in-memory"]], f"these daemons run: {daemons}")
 
 
 def _no_errors(guest):
@@ -73,7 +73,7 @@ def _target_is_away(guest, target, luns):
     time.sleep(AWAY_SECONDS)
     target.start()
     target.add(TARGET, luns)
-    _goes_on(guest)
+    goes_on(guest)
 
 
 def initramfs():
@@ -87,15 +87,15 @@ def initramfs():
         guest.up()
         judge_boot(guest)
         guest.run("mkdir /data && head -c 8M /dev/urandom >/data/kept && sha256sum /data/kept >/data/sums && echo 0 >/run/round")
-        guest.run(f"cat >/var/tmp/load <<'END'\n{LOAD}\nEND\nsystemd-run -q --unit=load bash /var/tmp/load")
-        _goes_on(guest)
+        guest.run(f"cat >/var/tmp/load <<'END'\n{load('/data')}\nEND\nsystemd-run -q --unit=load bash /var/tmp/load")
+        goes_on(guest)
         _target_is_away(guest, target, luns)
-        pid = _pid(guest)
+        pid = daemon_pid(guest)
         guest.run("! systemctl restart iscsid && ! systemctl stop iscsid")
         _forget_caches(guest)
         guest.run("dpkg -i /var/tmp/iscsi-suite.deb", seconds=240)
-        _goes_on(guest)
-        check(_pid(guest) == pid, "the daemon that serves the root was replaced")
+        goes_on(guest)
+        check(daemon_pid(guest) == pid, "the daemon that serves the root was replaced")
         _one_daemon(guest)
         guest.run("iscsiadm -m session -u", ok=28)
         _no_errors(guest)

@@ -9,21 +9,13 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "interop"))
 
-from booted import HOST, Booted  # noqa: E402  pylint: disable=C0413
+from booted import HOST, Booted, load  # noqa: E402  pylint: disable=C0413
 from lab import MIB, Lab, check, wait_until  # noqa: E402  pylint: disable=C0413
 from guest import scenarios  # noqa: E402  pylint: disable=C0413
 from targets import Lun  # noqa: E402  pylint: disable=C0413
 
 TARGET = "iqn.2026-01.org.example:sysv"
 PLACES = ("/by-uuid", "/by-path", "/on-lvm", "/on-named")
-LOAD = """set -e
-for round in $(seq 10000); do
-  head -c 1M /dev/urandom >/var/tmp/piece
-  dd if=/var/tmp/piece of=/by-uuid/piece bs=64k oflag=direct conv=notrunc status=none
-  cmp /var/tmp/piece <(dd if=/by-uuid/piece bs=64k iflag=direct status=none)
-  echo $round >/run/round
-done
-"""
 
 
 def prepare(guest, portal):
@@ -82,7 +74,7 @@ def replaced(guest, how):
 
 def daemons_come_and_go(guest):
     """Under load: a restart, a stop and a start, a death that leaves its socket and its pid file behind, a new package."""
-    guest.run(f"cat >/var/tmp/load <<'END'\n{LOAD}END\necho 0 >/run/round; setsid bash /var/tmp/load >/run/load.log 2>&1 &")
+    guest.run(f"cat >/var/tmp/load <<'END'\n{load('/by-uuid')}\nEND\necho 0 >/run/round; setsid bash /var/tmp/load >/run/load.log 2>&1 &")
     goes_on(guest)
     replaced(guest, "service iscsid restart")
     replaced(guest, "service iscsid stop && ! pgrep -x iscsid && ! service iscsid status && service iscsid start && "
