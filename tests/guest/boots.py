@@ -139,7 +139,7 @@ def boots_and_shuts_down():
     "disks by uuid, by path and under LVM, one target absent: again and again, in order and clean"
     with Lab() as lab:
         target = lab.tgtd()
-        luns = [Lun(lab.disk(f"lun{number}", 96 * MIB), number=number) for number in (1, 2, 3, 4, 5)]
+        luns = [Lun(lab.disk(f"lun{number}", (96 + 16 * BOOTS) * MIB), number=number) for number in (1, 2, 3, 4, 5)]
         target.add(TARGET, luns)
         guest = Booted(lab)
         guest.up()
