@@ -1,5 +1,6 @@
 #include "matching.hpp"
 
+#include "base/names.hpp"
 #include "base/text.hpp"
 #include "messages.hpp"
 #include "print.hpp"
@@ -73,7 +74,8 @@ records::NodeId node_id_of(const ipc::SessionSnapshot& session) {
 
 bool runs_on(const ipc::SessionSnapshot& session, const records::NodeId& node) {
     // The group tag may be unknown to the record and known to the session.
-    return session.target == node.target && session.persistent.address == node.portal.address &&
+    return session.target == node.target &&
+           base::is_same_host(session.persistent.address, node.portal.address) &&
            session.persistent.port == node.portal.port && session.iface.name == node.iface;
 }
 

@@ -1,5 +1,7 @@
 #include "control/registry.hpp"
 
+#include "base/names.hpp"
+
 #include <algorithm>
 #include <utility>
 
@@ -20,7 +22,7 @@ std::size_t Registry::count(const records::NodeId& id) const {
     return static_cast<std::size_t>(std::ranges::count_if(sessions_, [&](const auto& entry) {
         const records::NodeId& other = entry.second->id;
         // The portal group tag is what a portal says of itself, not what tells portals apart.
-        return other.target == id.target && other.portal.address == id.portal.address &&
+        return other.target == id.target && base::is_same_host(other.portal.address, id.portal.address) &&
                other.portal.port == id.portal.port && other.iface == id.iface;
     }));
 }

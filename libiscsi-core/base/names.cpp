@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <fmt/format.h>
+#include <iterator>
 #include <vector>
 
 namespace iscsi::base {
@@ -21,6 +22,10 @@ bool is_letter(char c) {
 
 bool is_hex_digit(char c) {
     return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+}
+
+char small(char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
 }
 
 template <class Predicate>
@@ -71,6 +76,39 @@ int count_groups(std::string_view text, bool at_end) {
         }
     }
     return groups;
+}
+
+/// The groups of `text`, which count_groups() accepts, in four small digits each.
+std::string full_groups(std::string_view text) {
+    std::string full;
+    for (std::string_view part : text.empty() ? std::vector<std::string_view>() : split(text, ':')) {
+        if (part.find('.') != std::string_view::npos) {
+            std::vector<std::string_view> octets = split(part, '.');
+            for (std::size_t i = 0; i < octets.size(); ++i) {
+                full += fmt::format("{:02x}{}", *parse_decimal(octets[i], 255), i % 2 == 1 ? ":" : "");
+            }
+            continue;
+        }
+        full.append(4 - part.size(), '0');
+        std::ranges::transform(part, std::back_inserter(full), small);
+        full += ':';
+    }
+    return full;
+}
+
+/// Eight groups, each with a colon behind it.
+std::string full_ipv6_address(std::string_view text) {
+    constexpr std::size_t full_size = 8 * 5;
+    const std::size_t gap = text.find("::");
+    std::string full = full_groups(text.substr(0, gap));
+    if (gap != std::string_view::npos) {
+        const std::string tail = full_groups(text.substr(gap + 2));
+        while (full.size() + tail.size() < full_size) {
+            full += "0000:";
+        }
+        full += tail;
+    }
+    return full;
 }
 
 bool is_scope(std::string_view scope) {
@@ -174,6 +212,31 @@ Result<void> check_host(std::string_view host) {
                                                                  : bad(what, host, "not an IPv6 address");
     }
     return is_dns_name(host) ? Result<void>{} : bad(what, host, "neither an address nor a DNS name");
+}
+
+std::string comparable_host(std::string_view host) {
+    const std::size_t percent = std::min(host.find('%'), host.size());
+    if (is_ipv6_address(host.substr(0, percent))) {
+        return full_ipv6_address(host.substr(0, percent)) + std::string(host.substr(percent));
+    }
+    std::string name(host.substr(0, host.ends_with('.') ? host.size() - 1 : host.size()));
+    std::ranges::transform(name, name.begin(), small);
+    return name;
+}
+
+bool is_unspecified_address(std::string_view host) {
+    return is_same_host(host, "::") || host == "0.0.0.0";
+}
+
+bool is_link_local_address(std::string_view host) {
+    constexpr std::string_view third_digits = "89ab";
+    const std::string comparable = comparable_host(host);
+    return comparable.size() > 4 && comparable[4] == ':' && comparable.starts_with("fe") &&
+           third_digits.find(comparable[2]) != std::string_view::npos;
+}
+
+bool is_same_host(std::string_view a, std::string_view b) {
+    return a == b || comparable_host(a) == comparable_host(b);
 }
 
 } // namespace iscsi::base

@@ -5,6 +5,7 @@
 
 #include "base/result.hpp"
 
+#include <string>
 #include <string_view>
 
 namespace iscsi::base {
@@ -23,6 +24,18 @@ Result<void> check_target_name(std::string_view name);
 /// A host without port: a DNS name, an IPv4 address, or an IPv6 address without brackets and perhaps with
 /// %scope. Safe as one component of a path. Errc::invalid with the reason.
 Result<void> check_host(std::string_view host);
+
+/// What two spellings of one host have in common, to compare them by: of an IPv6 address all eight groups
+/// (RFC 5952 lets each be written in several ways) and its scope as it is, of anything else small letters
+/// without a dot at the end (RFC 4343). Not to be shown. `host` is one that check_host() accepts.
+std::string comparable_host(std::string_view host);
+/// Whether both are spellings of one address or one name. Names are not resolved.
+bool is_same_host(std::string_view a, std::string_view b);
+
+/// 0.0.0.0 or ::, where nobody can be reached.
+bool is_unspecified_address(std::string_view host);
+/// An IPv6 address of fe80::/10 (RFC 4291 section 2.5.6), with or without scope.
+bool is_link_local_address(std::string_view host);
 
 /// The syntax of an IPv6 address (RFC 4291 section 2.2), without scope.
 bool is_ipv6_address(std::string_view text);

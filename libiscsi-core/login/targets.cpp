@@ -25,7 +25,7 @@ tl::unexpected<base::Error> bad_address(std::string_view text, std::string_view 
 /// Collects the records of one answer.
 class Collector {
 public:
-    explicit Collector(const PortalAddress& asked) : asked_(asked) {}
+    Collector(const PortalAddress& asked, std::string_view link) : asked_(asked), link_(link) {}
 
     Result<void> on_pair(wire::KeyValue pair) {
         if (pair.key == "TargetName") {
@@ -76,6 +76,17 @@ private:
             reject(fmt::format("{}: {}", name_, address.error().message()));
             return {};
         }
+        if (base::is_unspecified_address(address->host)) {
+            address->host = asked_.host; // it listens everywhere, and there it answered
+        }
+        if (base::is_link_local_address(address->host) && address->host.find('%') == std::string::npos) {
+            if (link_.empty()) {
+                reject(fmt::format("{}: {}: a link-local address, on which link is not known", name_,
+                                   base::printable(text, 80)));
+                return {};
+            }
+            address->host += fmt::format("%{}", link_);
+        }
         return add(*address);
     }
 
@@ -86,7 +97,8 @@ private:
     }
 
     Result<void> add(const PortalAddress& at) {
-        if (!seen_.insert(fmt::format("{} {} {} {}", name_, at.host, at.port, at.tpgt)).second) {
+        if (!seen_.insert(fmt::format("{} {} {} {}", name_, base::comparable_host(at.host), at.port, at.tpgt))
+                 .second) {
             return {};
         }
         if (result_.portals.size() == base::limits::discovered_targets_max) {
@@ -106,6 +118,7 @@ private:
     enum class NameState : std::uint8_t { none, good, bad };
 
     const PortalAddress& asked_;
+    std::string_view link_;
     DiscoveredTargets result_;
     std::unordered_set<std::string> seen_;
     std::string name_;
@@ -162,9 +175,12 @@ Result<PortalAddress> parse_target_address(std::string_view text) {
     return address;
 }
 
-Result<DiscoveredTargets> parse_targets(std::string_view text, const PortalAddress& asked) {
+Result<DiscoveredTargets> parse_targets(std::string_view text, const PortalAddress& asked,
+                                        std::string_view link) {
     wire::KeyReader pairs(text);
-    Collector collector(asked);
+    const std::size_t percent = asked.host.find('%');
+    Collector collector(
+        asked, percent == std::string::npos ? link : std::string_view(asked.host).substr(percent + 1));
     for (;;) {
         auto pair = pairs.next();
         if (!pair) {

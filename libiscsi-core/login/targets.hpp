@@ -40,8 +40,11 @@ struct DiscoveredTargets {
 };
 
 /// `text` is the whole SendTargets answer; `asked` the portal it came from, which stands in where a target
-/// has no address. Errc::protocol on text that is not key=value, Errc::protocol beyond
+/// has no address, or 0.0.0.0 or [::]. A link-local address without a scope is one on the link that was
+/// asked: that of `asked`, else `link`, the name of a network interface; it is left out when neither is known
+/// (RFC 4007 section 6). Errc::protocol on text that is not key=value, Errc::protocol beyond
 /// limits::discovered_targets_max.
-base::Result<DiscoveredTargets> parse_targets(std::string_view text, const PortalAddress& asked);
+base::Result<DiscoveredTargets> parse_targets(std::string_view text, const PortalAddress& asked,
+                                              std::string_view link = {});
 
 } // namespace iscsi::login

@@ -1,6 +1,7 @@
 #include "records/store_database.hpp"
 
 #include "base/check.hpp"
+#include "base/names.hpp"
 #include "base/text.hpp"
 
 #include <algorithm>
@@ -20,8 +21,8 @@ constexpr DiscoveryLayout isns_layout{"isns", "isns_config", "isns"};
 constexpr std::chrono::milliseconds reread_wait{1000};
 
 bool is_same_but_for_tag(const NodeId& a, const NodeId& b) {
-    return a.target == b.target && a.portal.address == b.portal.address && a.portal.port == b.portal.port &&
-           a.iface == b.iface;
+    return a.target == b.target && base::is_same_host(a.portal.address, b.portal.address) &&
+           a.portal.port == b.portal.port && a.iface == b.iface;
 }
 
 /// Of those behind the first `kept` each stays once.

@@ -92,7 +92,7 @@ Result<void> check_update(const DiscoveryUpdate& update) {
 
 /// A portal by what a record's place is known by, but for its group tag.
 std::string key(const std::string& target, const Portal& portal, const std::string& iface) {
-    return fmt::format("{} {} {}", target, portal_file_name(portal), iface);
+    return fmt::format("{} {},{} {}", target, base::comparable_host(portal.address), portal.port, iface);
 }
 
 /// Whether an answer says that a record's portal is gone. An interface that found nothing at all was not

@@ -1,4 +1,5 @@
 #include "base/check.hpp"
+#include "base/names.hpp"
 #include "records/store_database.hpp"
 
 #include <algorithm>
@@ -35,7 +36,7 @@ bool NodeFilter::matches(const NodeId& id) const {
     if (!portal) {
         return true;
     }
-    return portal->port == id.portal.port && (portal->address == id.portal.address ||
+    return portal->port == id.portal.port && (base::is_same_host(portal->address, id.portal.address) ||
                                               (same_host && same_host(id.portal.address, portal->address)));
 }
 

@@ -6,6 +6,7 @@
 using iscsi::base::check_host;
 using iscsi::base::check_iscsi_name;
 using iscsi::base::check_target_name;
+using iscsi::base::is_same_host;
 
 TEST_CASE("the three types of iSCSI names are accepted", "[rfc7143-4.2.7][NAME-02][NAME-03]") {
     auto name = GENERATE("iqn.2001-04.com.example", "iqn.2001-04.com.example:storage.disk2:a-b",
@@ -69,4 +70,36 @@ TEST_CASE("a host that is none, or could break a path, is refused", "[rfc7143-13
                  "2001:db8::12345", "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9", "1:2:3:4:5:6:7:8::", "fe80::1%",
                  "fe80::1%../x", "fe80::1%a/b", "192.0.2.1%eth0", "::192.0.2.256", "a,b", "a=b");
     CHECK_FALSE(check_host(host).has_value());
+}
+
+TEST_CASE("two spellings of one address or name are the same host", "[rfc5952]") {
+    auto [a, b] = GENERATE(table<std::string, std::string>({
+        {"2001:db8::1", "2001:DB8:0:0::1"},
+        {"2001:db8:0:0:1:0:0:1", "2001:db8::1:0:0:1"},
+        {"::", "0:0:0:0:0:0:0:0"},
+        {"::1", "0000:0000::0001"},
+        {"1::", "1:0:0:0:0:0:0:0"},
+        {"::ffff:192.0.2.1", "::ffff:c000:201"},
+        {"FE80::1%eth0", "fe80:0::1%eth0"},
+        {"Storage.Example.com", "storage.example.COM."},
+        {"192.0.2.1", "192.0.2.1"},
+    }));
+    CHECK(is_same_host(a, b));
+    CHECK(is_same_host(b, a));
+}
+
+TEST_CASE("other addresses and names are other hosts") {
+    auto [a, b] = GENERATE(table<std::string, std::string>({
+        {"2001:db8::1", "2001:db8::10"},
+        {"2001:db8::1:0:0:1", "2001:db8:0:1::1"},
+        {"fe80::1%eth0", "fe80::1%eth1"},
+        {"fe80::1%eth0", "fe80::1%ETH0"},
+        {"fe80::1", "fe80::1%eth0"},
+        {"192.0.2.1", "192.0.2.10"},
+        {"::ffff:192.0.2.1", "192.0.2.1"},
+        {"nas", "nas.example.com"},
+        {"::1", "1::"},
+    }));
+    CHECK_FALSE(is_same_host(a, b));
+    CHECK_FALSE(is_same_host(b, a));
 }

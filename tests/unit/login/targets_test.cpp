@@ -56,6 +56,43 @@ TEST_CASE("a list of targets becomes a list of portals in its order", "[rfc7143-
                                                             {disk + "3", "host", 3260, 1}});
 }
 
+TEST_CASE("a target that listens everywhere is reached where it answered", "[rfc7143-4.3][DISC-05]") {
+    auto wildcard = GENERATE("0.0.0.0", "[::]", "[0:0:0:0:0:0:0:0]");
+    auto targets =
+        parse_targets(key_text("TargetName=" + disk + "\nTargetAddress=" + wildcard + ":3262,4\n"), asked);
+    REQUIRE(targets.has_value());
+    CHECK(targets->portals == std::vector<DiscoveredPortal>{{disk, "192.0.2.1", 3262, 4}});
+}
+
+TEST_CASE("a link-local address is one on the link that was asked", "[rfc4007-6][DISC-05]") {
+    const std::string text = key_text("TargetName=" + disk + "\nTargetAddress=[fe80::2]:3260,1\n");
+    auto beside = parse_targets(text, {"fe80::1%eth1", 3260, -1}, "eth0");
+    REQUIRE(beside.has_value());
+    CHECK(beside->portals == std::vector<DiscoveredPortal>{{disk, "fe80::2%eth1", 3260, 1}});
+    auto bound = parse_targets(text, asked, "eth0");
+    REQUIRE(bound.has_value());
+    CHECK(bound->portals == std::vector<DiscoveredPortal>{{disk, "fe80::2%eth0", 3260, 1}});
+    auto unknown = parse_targets(text, asked);
+    REQUIRE(unknown.has_value());
+    CHECK(unknown->portals.empty());
+    CHECK(unknown->rejected.size() == 1);
+    auto named =
+        parse_targets(key_text("TargetName=" + disk + "\nTargetAddress=[FEBF::2%eth2]:1,1\n"), asked);
+    REQUIRE(named.has_value());
+    CHECK(named->portals == std::vector<DiscoveredPortal>{{disk, "FEBF::2%eth2", 1, 1}});
+    auto global = parse_targets(key_text("TargetName=" + disk + "\nTargetAddress=[fec0::2]:1,1\n"), asked);
+    CHECK(global->portals.size() == 1);
+}
+
+TEST_CASE("an address again in another spelling is a repetition", "[rfc5952]") {
+    auto targets = parse_targets(key_text("TargetName=" + disk +
+                                          "\nTargetAddress=[2001:db8::1]:1,1\n"
+                                          "TargetAddress=[2001:DB8:0::1]:1,1\n"),
+                                 asked);
+    REQUIRE(targets.has_value());
+    CHECK(targets->portals.size() == 1);
+}
+
 TEST_CASE("an empty list is legal", "[rfc7143-4.3][DISC-04]") {
     CHECK(parse_targets("", asked)->portals.empty());
     CHECK(parse_targets(std::string_view("\0\0", 2), asked)->portals.empty());

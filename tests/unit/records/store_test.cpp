@@ -96,6 +96,20 @@ TEST_CASE("a record without group tag takes the tag that is known, and gives way
     CHECK(temp.store.node({t1, untagged, "if1"}, warnings));
 }
 
+TEST_CASE("a record is found by another spelling of its address, and keeps its own", "[store][rfc5952]") {
+    TempStore temp;
+    REQUIRE(temp.store.write_node(new_node(t1, {"2001:db8::1", 3260, 1})));
+    const Portal spelled_out{"2001:DB8:0:0:0:0:0:1", 3260, tpgt_unknown};
+    NodeFilter filter;
+    filter.portal = spelled_out;
+    const std::vector<std::string> stored{"[2001:db8::1]:3260,1 " + t1 + " default"};
+    CHECK(listing(temp.store, filter) == stored);
+    REQUIRE(temp.store.update_node({t1, spelled_out, "default"}, setting("node.startup", "automatic")));
+    CHECK(listing(temp.store) == stored);
+    REQUIRE(temp.store.remove_node({t1, spelled_out, "default"}));
+    CHECK(listing(temp.store).empty());
+}
+
 TEST_CASE("matching ignores the group tag but not the port, and may resolve names", "[store]") {
     TempStore temp;
     for (const std::string& target : {t1, t2}) {
