@@ -18,6 +18,7 @@ struct DeviceIdentity {
     std::uint16_t port = 3260;
     std::string target; ///< the target's iSCSI name
     base::Lun lun;
+    std::uint32_t sid = 0; ///< of the session; no part of the by-path name, which several may have
 };
 
 /// A LUN as udev's path_id writes it: decimal below 256, else 0x and sixteen hexadecimal digits.

@@ -74,6 +74,20 @@ std::string query_text(std::string_view text) {
     return out;
 }
 
+/// `name`, and where an export of another session has it, one with the session's number; it is taken.
+std::string take_name(const NbdExport::Place& place, const DeviceIdentity& identity, std::string name,
+                      std::size_t bytes_max) {
+    if (place.sharing->take_socket(place.socket_dir + "/" + name)) {
+        return name;
+    }
+    const std::string suffix = fmt::format("-session-{}", identity.sid);
+    base::Result<std::string> shorter =
+        by_path_file_name(identity, bytes_max - std::min(bytes_max, suffix.size()));
+    name = (shorter ? *shorter : name) + suffix;
+    place.sharing->take_socket(place.socket_dir + "/" + name);
+    return name;
+}
+
 bool points_to(const std::string& link, std::string_view target) {
     std::array<char, PATH_MAX> text;
     const ssize_t n = ::readlink(link.c_str(), text.data(), text.size());
@@ -104,11 +118,12 @@ base::Result<std::unique_ptr<NbdExport>> NbdExport::create(const Place& place, c
     device->directory_ = *directory;
     device->attributes_ = attributes;
     device->export_name_ = std::move(*full_name);
-    device->name_ = std::move(*name);
+    device->name_ = take_name(place, identity, std::move(*name), left);
     device->path_ = place.socket_dir + "/" + device->name_;
     device->uri_ = "nbd+unix:///?socket=" + query_text(device->path_);
     device->link_dir_ = place.by_path_dir;
-    device->link_name_ = std::move(*link_name);
+    device->link_ = place.by_path_dir + "/" + *link_name;
+    device->sharing_ = place.sharing;
     // Short and not yet visible to ls; the process id tells leftovers of a crash from a socket in use.
     static std::uint64_t count = 0;
     const std::string hidden_name = fmt::format(".new-{}-{}", ::getpid(), count++);
@@ -190,22 +205,29 @@ base::Result<void> NbdExport::put_link() {
     if (auto made = make_directory(link_dir_, 0755); !made) {
         return made;
     }
-    const std::string link = link_dir_ + "/" + link_name_;
     struct stat present {};
-    if (::lstat(link.c_str(), &present) == 0 && !S_ISLNK(present.st_mode)) {
-        return base::fail(base::Errc::busy, link + " is there and is not a symbolic link");
+    if (::lstat(link_.c_str(), &present) == 0 && !S_ISLNK(present.st_mode)) {
+        return base::fail(base::Errc::busy, link_ + " is there and is not a symbolic link");
     }
+    if (auto leads = lead_to(sharing_->add(link_, path_)); !leads) {
+        sharing_->remove(link_, path_);
+        return leads;
+    }
+    links_.push_back(link_);
+    return {};
+}
+
+base::Result<void> NbdExport::lead_to(const std::string& socket) {
     const std::string hidden = fmt::format("{}/.new-{}", link_dir_, ::getpid());
     ::unlink(hidden.c_str());
-    if (::symlink(path_.c_str(), hidden.c_str()) != 0) {
-        return fail_call("symlink", link);
+    if (::symlink(socket.c_str(), hidden.c_str()) != 0) {
+        return fail_call("symlink", link_);
     }
-    if (::rename(hidden.c_str(), link.c_str()) != 0) {
-        auto failed = fail_call("rename", link);
+    if (::rename(hidden.c_str(), link_.c_str()) != 0) {
+        auto failed = fail_call("rename", link_);
         ::unlink(hidden.c_str());
         return failed;
     }
-    links_.push_back(link);
     return {};
 }
 
@@ -220,15 +242,21 @@ ring::Task<base::Result<void>> NbdExport::remove() {
 }
 
 void NbdExport::take_names_back() {
-    for (const std::string& link : std::exchange(links_, {})) {
-        if (points_to(link, path_)) {
-            ::unlink(link.c_str());
+    if (!links_.empty()) {
+        links_.clear();
+        const std::string next = sharing_->remove(link_, path_);
+        const bool was_mine = points_to(link_, path_);
+        if (was_mine && (next.empty() || !lead_to(next))) {
+            ::unlink(link_.c_str());
         }
     }
     if (!bound_name_.empty() && owns_name()) {
         ::unlinkat(directory_, bound_name_.c_str(), 0);
     }
     bound_name_.clear();
+    if (sharing_ != nullptr) {
+        std::exchange(sharing_, nullptr)->release_socket(path_);
+    }
 }
 
 bool NbdExport::owns_name() const {

@@ -1,10 +1,12 @@
 // Control's half of a LUN that is shown as an NBD export: the listening Unix socket under a name that tells
-// portal, target and LUN, and a symbolic link to it where by-path names are looked for. Nobody but root may
-// connect. Both names go away with this object. Control's thread, except make_queue().
+// portal, target and LUN, and a symbolic link to it where by-path names are looked for; of several sessions
+// with one portal each export has a socket, and the first one the link. Nobody but root may connect. Both
+// names go away with this object. Control's thread, except make_queue().
 #pragma once
 
 #include "block/block.hpp"
 #include "block/device_names.hpp"
+#include "block/export_links.hpp"
 
 #include <memory>
 #include <string>
@@ -18,6 +20,7 @@ public:
     struct Place {
         std::string socket_dir;  ///< absolute; made with mode 0700 when it is not there
         std::string by_path_dir; ///< absolute; made with mode 0755 when it is not there
+        std::shared_ptr<ExportLinks> sharing = std::make_shared<ExportLinks>(); ///< those at this place
     };
 
     /// Makes the listening socket, under a hidden name until start(). Errors: invalid (a name that cannot be
@@ -44,6 +47,7 @@ private:
     base::Result<void> listen(const std::string& hidden_name);
     base::Result<void> put_names();
     base::Result<void> put_link();
+    base::Result<void> lead_to(const std::string& socket);
     void take_names_back();
     /// The socket's name still means the socket that was bound, not a later one.
     bool owns_name() const;
@@ -53,8 +57,9 @@ private:
     std::string name_;
     std::string path_;
     std::string uri_;
+    std::shared_ptr<ExportLinks> sharing_;
     std::string link_dir_;
-    std::string link_name_;
+    std::string link_;
     std::vector<std::string> links_; ///< those that are there
     int directory_ = -1;
     int listener_ = -1;

@@ -39,6 +39,7 @@ block::DeviceIdentity device_identity(const ManagedSession& session, base::Lun l
     identity.port = session.id.portal.port;
     identity.target = session.id.target;
     identity.lun = lun;
+    identity.sid = session.sid;
     return identity;
 }
 

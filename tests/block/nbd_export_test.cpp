@@ -101,10 +101,40 @@ TEST_CASE("remove takes the names away and may be called again") {
     CHECK(test::result_of(device->remove()));
 }
 
+TEST_CASE(
+    "exports of one unit to several sessions have a socket each, and the link leads to one that is there") {
+    test::TemporaryDirectory root;
+    const NbdExport::Place where = place(root);
+    auto first = make(where);
+    REQUIRE(test::result_of(first->start()));
+    DeviceIdentity beside = identity();
+    beside.sid = 2;
+    auto second = make(where, beside);
+    REQUIRE(test::result_of(second->start()));
+    CHECK(second->path() == first->path() + "-session-2");
+    CHECK(can_connect(first->path()));
+    CHECK(can_connect(second->path()));
+    CHECK(second->links() == first->links());
+    const std::string link = first->links()[0];
+    CHECK(fs::read_symlink(link) == first->path());
+    SECTION("the first one goes") {
+        first.reset();
+        CHECK(fs::read_symlink(link) == second->path());
+        second.reset();
+    }
+    SECTION("the second one goes") {
+        second.reset();
+        CHECK(fs::read_symlink(link) == first->path());
+        first.reset();
+    }
+    CHECK(entries(where.socket_dir) == 0);
+    CHECK(entries(where.by_path_dir) == 0);
+}
+
 TEST_CASE("what a crashed daemon left behind is replaced, what is not ours to replace is kept") {
     test::TemporaryDirectory root;
     const NbdExport::Place where = place(root);
-    auto dead = make(where);
+    auto dead = make(place(root));
     REQUIRE(test::result_of(dead->start()));
     auto live = make(where);
     REQUIRE(test::result_of(live->start()));
