@@ -162,8 +162,8 @@ SOFTWARE_IFACE = {
     "iface.iscsi_ifacename": "The interface's name: the name of its file.",
     "iface.transport_name": "tcp. Other words are kept; connections are TCP all the same.",
     "iface.net_ifacename": "The network device that connections are bound to.",
-    "iface.hwaddress": "The network device by its MAC address. Not supported yet: a login with it is refused.",
-    "iface.ipaddress": "The local address. Not supported yet: a login with it is refused.",
+    "iface.hwaddress": "The network device by its MAC address, whatever it is called when the connection is made.",
+    "iface.ipaddress": "The local address that connections come from.",
     "iface.initiatorname": "Sent instead of the InitiatorName of initiatorname.iscsi.",
 }
 

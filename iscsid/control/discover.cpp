@@ -76,7 +76,13 @@ ring::Task<base::Result<std::string>> talk(Asking& asking, shard::Link& link, lo
     co_return base::Result<std::string>(std::move(text));
 }
 
-ring::Task<base::Result<std::string>> try_login(Asking& asking, shard::Endpoint endpoint,
+/// Of one address; one that did not fail was still awaited.
+std::string why_not(const shard::Link& link, const shard::Endpoint& endpoint, const base::Error& error) {
+    auto failure = std::ranges::find(link.failures(), endpoint, &shard::ConnectFailure::endpoint);
+    return failure == link.failures().end() ? error.detail : failure->error.detail;
+}
+
+ring::Task<base::Result<std::string>> try_login(Asking& asking, std::vector<shard::Endpoint> endpoints,
                                                 login::LoginConfig config) {
     asking.md5_alone_may_do = false;
     auto options = tcp_options(asking.iface);
@@ -85,31 +91,33 @@ ring::Task<base::Result<std::string>> try_login(Asking& asking, shard::Endpoint 
     }
     shard::Link link(asking.loop);
     const shard::ConnectTimes times{asking.loop.now() + login_timeout(asking.discovery), {}};
-    auto connected = co_await link.connect(endpoint, *options, times);
+    auto connected = co_await link.connect(endpoints, *options, times);
     if (!connected) {
-        report_line(asking,
-                    fmt::format("cannot make connection to {}: {}", endpoint.text, connected.error().detail));
+        for (const shard::Endpoint& endpoint : endpoints) {
+            report_line(asking, fmt::format("cannot make connection to {}: {}", endpoint.text,
+                                            why_not(link, endpoint, connected.error())));
+        }
         co_return base::fail(std::move(connected.error()));
     }
     auto text = co_await talk(asking, link, std::move(config));
     co_await link.end(ring::Stream::Ending::abort);
     if (!text && text.error().code != base::Errc::redirected) {
-        report_line(asking,
-                    fmt::format("discovery login to {} rejected: {}", endpoint.text, text.error().message()));
+        report_line(asking, fmt::format("discovery login to {} rejected: {}", connected->text,
+                                        text.error().message()));
     }
     co_return text;
 }
 
-ring::Task<base::Result<std::string>> try_endpoint(Asking& asking, shard::Endpoint endpoint) {
+ring::Task<base::Result<std::string>> try_endpoints(Asking& asking, std::vector<shard::Endpoint> endpoints) {
     auto config = discovery_login(asking.discovery, asking.iface, asking.initiator);
     if (!config) {
         co_return base::fail(std::move(config.error()));
     }
-    auto text = co_await try_login(asking, endpoint, *config);
+    auto text = co_await try_login(asking, endpoints, *config);
     if (!text && asking.md5_alone_may_do) {
         report_line(asking, "trying MD5 alone of the CHAP algorithms");
         offer_md5_alone(*config);
-        text = co_await try_login(asking, endpoint, *config);
+        text = co_await try_login(asking, endpoints, *config);
     }
     co_return text;
 }
@@ -124,18 +132,8 @@ ring::Task<base::Result<std::string>> try_place(Asking& asking) {
         // A name that does not exist is not asked for again.
         co_return base::fail(base::Errc::host_not_found);
     }
-    base::Error last;
-    for (const shard::Endpoint& endpoint : *endpoints) {
-        auto text = co_await try_endpoint(asking, endpoint);
-        if (text) {
-            co_return text;
-        }
-        last = std::move(text.error());
-        if (last.code != base::Errc::transport && last.code != base::Errc::transport_timeout) {
-            break;
-        }
-    }
-    co_return base::fail(std::move(last));
+    auto text = co_await try_endpoints(asking, std::move(*endpoints));
+    co_return text;
 }
 
 ring::Task<base::Result<std::string>> try_portal(Asking& asking) {
@@ -226,7 +224,7 @@ ring::Task<ipc::Reply> Daemon::discover(ipc::Discover request) {
             co_return ipc::Reply(std::move(failed));
         }
         login::PortalAddress answered{asking.place.host, asking.place.port, -1};
-        auto targets = login::parse_targets(*text, answered);
+        auto targets = login::parse_targets(*text, answered, tcp_options(iface)->net_device);
         if (!targets) {
             ipc::ErrorReply failed{std::move(targets.error())};
             co_return ipc::Reply(std::move(failed));

@@ -29,17 +29,18 @@ ipc::Reply refused(base::Error error) {
 }
 
 /// At the other addresses of a portal there may never have been anybody.
-void note_away(ManagedSession& session, const shard::Endpoint& asked, const shard::OpenFailure& failure) {
+void note_away(ManagedSession& session, const std::vector<shard::Endpoint>& away) {
     const shard::Endpoint& last = session.endpoint;
-    const bool was_there = last.text.empty() || (last.text == asked.text && last.port == asked.port);
-    session.target_was_away |= failure.target_is_away && was_there;
+    session.target_was_away |= last.text.empty() ? !away.empty() : std::ranges::count(away, last) != 0;
 }
 
 /// The nexus keeps its name for life: another one would be another nexus, and the target would not end the
 /// tasks of the old one before they are sent again.
-void prepare(ManagedSession& session, shard::OpenRequest& request, const shard::Endpoint& endpoint,
+void prepare(ManagedSession& session, shard::OpenRequest& request, std::vector<shard::Endpoint> endpoints,
              base::Duration reconnect_pause) {
-    request.endpoint = endpoint;
+    // Where it was is tried first.
+    std::ranges::stable_partition(endpoints, [&](const auto& one) { return one == session.endpoint; });
+    request.endpoints = std::move(endpoints);
     if (session.initiator_name.empty()) {
         session.initiator_name = request.login.initiator_name;
     }
@@ -282,49 +283,41 @@ ring::Task<tl::expected<void, shard::OpenFailure>> Daemon::open_place(ManagedSes
             fmt::format("cannot resolve {}: {}", route.place().host, endpoints.error().detail);
         co_return tl::unexpected(std::move(last));
     }
-    for (const shard::Endpoint& endpoint : *endpoints) {
-        if (session.state == ManagedSession::State::ending) {
-            last.error = base::Error{base::Errc::cancelled, "the session is being ended"};
-            co_return tl::unexpected(std::move(last));
-        }
-        auto request = open_request(*session.node_with_secrets, config_.initiator, session.isid);
-        if (!request) {
-            last.error = std::move(request.error());
-            co_return tl::unexpected(std::move(last));
-        }
-        prepare(session, *request, endpoint, reconnect_pause_of(session));
-        if (route.place() != Place{session.id.portal.address, session.id.portal.port}) {
-            // The record's portal group is that of its own portal, and a redirection names none.
-            request->login.expected_tpgt = -1;
-        }
-        auto opened = co_await open_at(session, *request);
-        const bool wanted = session.state != ManagedSession::State::ending;
-        if (!opened && opened.error().md5_alone_may_do && wanted) {
-            log::warning("session {}: {}; trying MD5 alone of the CHAP algorithms", session.sid,
-                         opened.error().error.message());
-            offer_md5_alone(request->login);
-            opened = co_await open_at(session, *request);
-            session.md5_alone = opened.has_value();
-        }
-        if (opened) {
-            session.endpoint = endpoint;
-            session.opened = std::move(*opened);
-            ++session.openings;
-            co_return tl::expected<void, shard::OpenFailure>();
-        }
-        last = std::move(opened.error());
-        note_away(session, endpoint, last);
-        if (last.error.code != base::Errc::transport && last.error.code != base::Errc::transport_timeout) {
-            break;
-        }
+    auto request = open_request(*session.node_with_secrets, config_.initiator, session.isid);
+    if (session.state == ManagedSession::State::ending || !request) {
+        last.error = request ? base::Error{base::Errc::cancelled, "the session is being ended"}
+                             : std::move(request.error());
+        co_return tl::unexpected(std::move(last));
     }
-    co_return tl::unexpected(std::move(last));
+    prepare(session, *request, std::move(*endpoints), reconnect_pause_of(session));
+    if (route.place() != Place{session.id.portal.address, session.id.portal.port}) {
+        // The record's portal group is that of its own portal, and a redirection names none.
+        request->login.expected_tpgt = -1;
+    }
+    auto opened = co_await open_at(session, *request);
+    const bool wanted = session.state != ManagedSession::State::ending;
+    if (!opened && opened.error().md5_alone_may_do && wanted) {
+        log::warning("session {}: {}; trying MD5 alone of the CHAP algorithms", session.sid,
+                     opened.error().error.message());
+        offer_md5_alone(request->login);
+        opened = co_await open_at(session, *request);
+        session.md5_alone = opened.has_value();
+    }
+    if (!opened) {
+        note_away(session, opened.error().away);
+        co_return tl::unexpected(std::move(opened.error()));
+    }
+    note_away(session, opened->away);
+    session.endpoint = opened->endpoint;
+    session.opened = std::move(*opened);
+    ++session.openings;
+    co_return tl::expected<void, shard::OpenFailure>();
 }
 
 ring::Task<tl::expected<shard::OpenReply, shard::OpenFailure>> Daemon::open_at(ManagedSession& session,
                                                                                shard::OpenRequest request) {
     session.dropped = false;
-    const std::optional<std::uint16_t> seen_in = reinstating_group(session, request.endpoint);
+    const std::optional<std::uint16_t> seen_in = reinstating_group(session, request.endpoints);
     if (session.stranded && !session.stranded->is_alone && !seen_in) {
         auto beside = co_await open_beside_rival(session, request);
         co_return beside;
@@ -332,7 +325,9 @@ ring::Task<tl::expected<shard::OpenReply, shard::OpenFailure>> Daemon::open_at(M
     auto work = [&session, &request] { return session.nexus->open(request); };
     ring::Call call(*loop_, session.shard.loop(), work);
     auto opened = co_await call;
-    if (opened && seen_in && opened->tpgt != *seen_in) {
+    const bool as_seen =
+        opened && reinstating_group(session, {opened->endpoint}) == seen_in && opened->tpgt == seen_in;
+    if (opened && seen_in && !as_seen) {
         session.reinstated_at.reset(); // what was lost has its time, as where nothing is known
     } else if (opened) {
         std::optional<base::Duration> ended_after;

@@ -215,9 +215,11 @@ ipc::SessionSnapshot ManagedSession::snapshot(const base::SessionStatistics& sta
 }
 
 std::optional<std::uint16_t> reinstating_group(const ManagedSession& session,
-                                               const shard::Endpoint& endpoint) {
+                                               const std::vector<shard::Endpoint>& endpoints) {
     const auto& seen = session.reinstated_at;
-    const bool here = seen && seen->address == endpoint.text && seen->port == endpoint.port;
+    const bool here = seen && std::ranges::any_of(endpoints, [&](const shard::Endpoint& endpoint) {
+                          return seen->address == endpoint.text && seen->port == endpoint.port;
+                      });
     return here ? std::optional(seen->portal_group) : std::nullopt;
 }
 

@@ -193,9 +193,9 @@ private:
     std::vector<ring::Event*> pauses_; ///< an event has one waiter
 };
 
-/// The target at this endpoint was seen to reinstate sessions of this portal group; empty: none was.
+/// The target at one of these endpoints was seen to reinstate sessions of this portal group; empty: none was.
 std::optional<std::uint16_t> reinstating_group(const ManagedSession& session,
-                                               const shard::Endpoint& endpoint);
+                                               const std::vector<shard::Endpoint>& endpoints);
 /// It was seen so on the connection that there is.
 void note_reinstatement(ManagedSession& session);
 

@@ -1,7 +1,9 @@
 #include "control/resolve.hpp"
 
+#include "base/limits.hpp"
 #include "ring/aside.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -23,6 +25,23 @@ shard::Endpoint endpoint_of(const addrinfo& info, std::uint16_t port) {
     return endpoint;
 }
 
+Endpoints families_in_turn(Endpoints endpoints) {
+    Endpoints ordered;
+    while (!endpoints.empty() && ordered.size() < base::limits::host_addresses_max) {
+        auto next = std::ranges::find_if(endpoints, [&](const shard::Endpoint& endpoint) {
+            return ordered.empty() || endpoint.address.ss_family != ordered.back().address.ss_family;
+        });
+        if (next == endpoints.end()) {
+            next = endpoints.begin();
+        }
+        if (std::ranges::count(ordered, *next) == 0) {
+            ordered.push_back(*next);
+        }
+        endpoints.erase(next);
+    }
+    return ordered;
+}
+
 base::Result<Endpoints> look_up(const std::string& host, std::uint16_t port, int flags) {
     addrinfo hints{};
     hints.ai_family = AF_UNSPEC;
@@ -38,7 +57,7 @@ base::Result<Endpoints> look_up(const std::string& host, std::uint16_t port, int
         endpoints.push_back(endpoint_of(*info, port));
     }
     ::freeaddrinfo(found);
-    return endpoints;
+    return families_in_turn(std::move(endpoints));
 }
 
 } // namespace

@@ -12,8 +12,9 @@
 
 namespace iscsi::control {
 
-/// The endpoints of `host`, in the resolver's order of preference; never empty on success. Errors:
-/// Errc::transport with the resolver's reason.
+/// The endpoints of `host` in the resolver's order of preference, the families in turn (RFC 8305 section 4);
+/// none twice, never empty on success, limits::host_addresses_max at most. Errors: Errc::transport with the
+/// resolver's reason.
 ring::Task<base::Result<std::vector<shard::Endpoint>>> resolve(ring::Loop& loop, std::string host,
                                                                std::uint16_t port);
 

@@ -144,6 +144,12 @@ base::Duration or_default(base::Duration value, base::Duration fallback) {
     return value.count() != 0 ? value : fallback;
 }
 
+/// Empty: not by this key. Interface records say "default" for that.
+std::string bound_to(const Record& record, Key key) {
+    const std::string& value = record.text(key);
+    return value == "default" ? std::string() : value;
+}
+
 } // namespace
 
 base::Result<shard::OpenRequest> open_request(const Record& node, const records::InitiatorName& initiator,
@@ -247,17 +253,9 @@ base::Result<shard::TcpOptions> tcp_options(const Record& record) {
             base::Errc::transport_not_found,
             fmt::format("transport {} is not available here: only tcp", base::printable(transport, 64)));
     }
-    for (Key key : {Key::iface_hwaddress, Key::iface_ipaddress}) {
-        const std::string& value = record.text(key);
-        if (!value.empty() && value != "default") {
-            // Better no session than one that leaves by another interface than was asked for.
-            return base::fail(base::Errc::not_supported,
-                              fmt::format("binding by {} is not supported; use {}", records::field(key).name,
-                                          records::field(Key::iface_net_ifacename).name));
-        }
-    }
-    const std::string& device = record.text(Key::iface_net_ifacename);
-    options.net_device = device == "default" ? std::string() : device;
+    options.net_device = bound_to(record, Key::iface_net_ifacename);
+    options.hardware_address = bound_to(record, Key::iface_hwaddress);
+    options.local_address = bound_to(record, Key::iface_ipaddress);
     if (record.kind() == records::RecordKind::node) {
         options.window_bytes = static_cast<int>(record.number(Key::conn_window_size));
         options.congestion_control = record.text(Key::conn_congestion_control);

@@ -1,64 +1,22 @@
 #include "shard/connector.hpp"
 
+#include "base/check.hpp"
 #include "base/limits.hpp"
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
-#include <climits>
 #include <cstring>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
+#include <fmt/format.h>
 #include <unistd.h>
 #include <utility>
 
 namespace iscsi::shard {
-namespace {
-
-tl::unexpected<base::Error> call_failed(const char* call, int error_number) {
-    return base::fail(base::Errc::transport, std::string(call) + ": " + std::strerror(error_number));
-}
-
-base::Result<void> apply_options(int fd, const TcpOptions& options) {
-    int on = 1;
-    if (::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0) {
-        return call_failed("TCP_NODELAY", errno);
-    }
-    if (options.window_bytes > 0) {
-        // The kernel caps them at net.core.[rw]mem_max without an error.
-        ::setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &options.window_bytes, sizeof options.window_bytes);
-        ::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &options.window_bytes, sizeof options.window_bytes);
-    }
-    const std::string& device = options.net_device;
-    if (!device.empty() && ::setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device.c_str(),
-                                        static_cast<socklen_t>(device.size())) != 0) {
-        return call_failed(("binding to " + device).c_str(), errno);
-    }
-    const std::string& congestion = options.congestion_control;
-    if (!congestion.empty() && ::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, congestion.c_str(),
-                                            static_cast<socklen_t>(congestion.size())) != 0) {
-        return call_failed(("congestion control " + congestion).c_str(), errno);
-    }
-    return {};
-}
-
-/// Not before the connection is made, which has a time of its own.
-base::Result<void> apply_user_timeout(int fd, const TcpOptions& options) {
-    const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(options.user_timeout);
-    const auto value = static_cast<unsigned>(std::min<std::int64_t>(milliseconds.count(), INT_MAX));
-    if (value != 0 && ::setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &value, sizeof value) != 0) {
-        return call_failed("TCP_USER_TIMEOUT", errno);
-    }
-    return {};
-}
-
-} // namespace
-
 /// One socket on its way; closed with it, unless it was taken.
 class Connector::Attempt {
 public:
-    Attempt(Connector& connector, int fd)
-        : connector_(connector), fd_(fd), op_(ring::Op::to<&Attempt::on_complete>(this)) {}
+    Attempt(Connector& connector, const Endpoint& endpoint, int fd)
+        : connector_(connector), endpoint_(endpoint), fd_(fd),
+          op_(ring::Op::to<&Attempt::on_complete>(this)) {}
     Attempt(const Attempt&) = delete;
     Attempt& operator=(const Attempt&) = delete;
     ~Attempt() {
@@ -67,20 +25,26 @@ public:
         }
     }
 
-    int fd() const { return fd_; }
     int take() { return std::exchange(fd_, -1); }
-    void begin(const Endpoint& endpoint) {
+    const Endpoint& endpoint() const { return endpoint_; }
+    bool has_ended() const { return ended_; }
+    void begin() {
         io_uring_prep_connect(connector_.loop_.sqe(op_), fd_,
-                              reinterpret_cast<const sockaddr*>(&endpoint.address), endpoint.address_bytes);
+                              reinterpret_cast<const sockaddr*>(&endpoint_.address), endpoint_.address_bytes);
     }
     /// Nothing when it has ended.
     void cancel() { connector_.loop_.ring().cancel(op_); }
 
 private:
-    void on_complete(ring::Completion completion) { connector_.on_end(*this, completion.result); }
+    void on_complete(ring::Completion completion) {
+        ended_ = true;
+        connector_.on_end(*this, completion.result);
+    }
 
     Connector& connector_;
+    Endpoint endpoint_;
     int fd_;
+    bool ended_ = false;
     ring::Op op_;
 };
 
@@ -88,23 +52,21 @@ Connector::Connector(ring::Loop& loop) : loop_(loop) {}
 
 Connector::~Connector() = default;
 
-ring::Task<base::Result<int>> Connector::connect(const Endpoint& endpoint, const TcpOptions& options,
-                                                 ConnectTimes times) {
-    fd_ = -1;
-    error_ = 0;
+ring::Task<base::Result<Connected>> Connector::connect(std::vector<Endpoint> endpoints,
+                                                       const TcpOptions& options, ConnectTimes times) {
+    base::check(!endpoints.empty(), "an address to connect to");
+    endpoints_ = std::move(endpoints);
+    begun_ = 0;
+    failures_.clear();
+    connected_ = {};
     interrupted_ = false;
-    base::Result<void> begun;
     next_ = loop_.now();
-    while (fd_ < 0 && error_ == 0 && !interrupted_ && begun) {
+    while (connected_.fd < 0 && !is_hopeless() && !interrupted_) {
         if (times.deadline && loop_.now() >= *times.deadline) {
             break;
         }
         if (next_ && loop_.now() >= *next_) {
-            begun = begin(endpoint, options);
-            const bool again =
-                times.again_every > base::Duration{} && attempts_.size() < base::limits::connects_max;
-            begun_at_ = loop_.now();
-            next_ = again ? base::Deadline(begun_at_ + times.again_every) : std::nullopt;
+            begin_next(options, times.again_every);
             continue;
         }
         const bool next_first = next_ && (!times.deadline || *next_ < *times.deadline);
@@ -114,47 +76,101 @@ ring::Task<base::Result<int>> Connector::connect(const Endpoint& endpoint, const
     }
     next_.reset();
     co_await end_attempts();
-    if (fd_ >= 0 && !interrupted_ && begun) {
-        begun = apply_user_timeout(fd_, options);
+    Connected connected = std::exchange(connected_, {});
+    if (connected.fd >= 0) {
+        auto applied = apply_user_timeout(connected.fd, options);
+        if (applied && !interrupted_) {
+            co_return connected;
+        }
+        ::close(connected.fd);
+        if (!applied) {
+            co_return base::fail(std::move(applied.error()));
+        }
     }
-    const int fd = std::exchange(fd_, -1);
-    if (fd >= 0 && !interrupted_ && begun) {
-        co_return fd;
-    }
-    if (fd >= 0) {
-        ::close(fd);
-    }
-    if (!begun) {
-        co_return base::fail(std::move(begun.error()));
-    }
-    if (interrupted_ || error_ != 0) {
-        co_return base::fail(base::Errc::transport, std::strerror(interrupted_ ? ECANCELED : error_));
-    }
-    co_return base::fail(base::Errc::transport_timeout, std::strerror(ETIMEDOUT));
+    co_return base::fail(error());
 }
 
-base::Result<void> Connector::begin(const Endpoint& endpoint, const TcpOptions& options) {
+/// An address that failed answered: it is not asked again by the same connect().
+void Connector::begin_next(const TcpOptions& options, base::Duration again_every) {
+    std::erase_if(attempts_, [](const auto& attempt) { return attempt->has_ended(); });
+    while (has_failed(endpoints_[begun_ % endpoints_.size()])) {
+        ++begun_;
+    }
+    begun_at_ = loop_.now();
+    next_.reset();
+    const Endpoint& endpoint = endpoints_[begun_ % endpoints_.size()];
+    const bool is_more_to_try = ++begun_ < endpoints_.size();
+    if (attempts_.size() + 1 < base::limits::connects_max) {
+        if (is_more_to_try) {
+            next_ = begun_at_ + base::limits::connect_stagger;
+        } else if (again_every > base::Duration{}) {
+            next_ = begun_at_ + again_every;
+        }
+    }
+    begin(endpoint, options);
+}
+
+void Connector::begin(const Endpoint& endpoint, const TcpOptions& options) {
     const int fd = ::socket(endpoint.address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0) {
+        const int error_number = errno;
+        const auto same = [&](const auto& attempt) { return attempt->endpoint() == endpoint; };
         // Those that are on their way may do.
-        return attempts_.empty() ? call_failed("socket", errno) : base::Result<void>();
+        if (std::ranges::none_of(attempts_, same)) {
+            fail(endpoint, {base::Errc::transport, fmt::format("socket: {}", std::strerror(error_number))},
+                 false);
+        }
+        return;
     }
-    auto attempt = std::make_unique<Attempt>(*this, fd);
-    if (auto applied = apply_options(fd, options); !applied) {
-        return applied;
+    auto attempt = std::make_unique<Attempt>(*this, endpoint, fd);
+    if (auto applied = apply_before_connect(fd, endpoint.address.ss_family, options); !applied) {
+        fail(endpoint, std::move(applied.error()), false);
+        return;
     }
-    attempt->begin(endpoint);
+    attempt->begin();
     attempts_.push_back(std::move(attempt));
     ++in_progress_;
-    return {};
+}
+
+bool Connector::has_failed(const Endpoint& endpoint) const {
+    return std::ranges::any_of(failures_,
+                               [&](const ConnectFailure& failure) { return failure.endpoint == endpoint; });
+}
+
+void Connector::fail(const Endpoint& endpoint, base::Error error, bool was_refused) {
+    if (has_failed(endpoint)) {
+        return;
+    }
+    failures_.push_back({endpoint, std::move(error), was_refused});
+    if (begun_ < endpoints_.size()) {
+        next_ = loop_.now(); // nothing to wait for
+    }
+}
+
+/// Why there is no connection.
+base::Error Connector::error() const {
+    if (interrupted_) {
+        return {base::Errc::transport, std::strerror(ECANCELED)};
+    }
+    if (!is_hopeless()) {
+        return {base::Errc::transport_timeout, std::strerror(ETIMEDOUT)};
+    }
+    if (failures_.size() == 1) {
+        return failures_.front().error;
+    }
+    std::string all;
+    for (const ConnectFailure& failure : failures_) {
+        all += fmt::format("{}{}: {}", all.empty() ? "" : "; ", failure.endpoint.text, failure.error.detail);
+    }
+    return {base::Errc::transport, std::move(all)};
 }
 
 void Connector::on_end(Attempt& attempt, int result) {
     --in_progress_;
-    if (result == 0 && fd_ < 0) {
-        fd_ = attempt.take();
-    } else if (result < 0 && result != -ECANCELED && error_ == 0) {
-        error_ = -result;
+    if (result == 0 && connected_.fd < 0) {
+        connected_ = {attempt.take(), attempt.endpoint()};
+    } else if (result < 0 && result != -ECANCELED) {
+        fail(attempt.endpoint(), {base::Errc::transport, std::strerror(-result)}, result == -ECONNREFUSED);
     }
     news_.set();
 }
@@ -180,10 +196,6 @@ void Connector::hurry() {
 void Connector::interrupt() {
     interrupted_ = true;
     news_.set();
-}
-
-bool Connector::was_refused() const {
-    return error_ == ECONNREFUSED;
 }
 
 } // namespace iscsi::shard

@@ -1,8 +1,10 @@
-// Makes a TCP connection to an endpoint, with a record's settings on its socket. Thread of its loop.
+// Makes a TCP connection to one of the addresses that a host has, with a record's settings on its socket.
+// Thread of its loop.
 #pragma once
 
 #include "base/time.hpp"
 #include "ring/await.hpp"
+#include "shard/tcp_options.hpp"
 
 #include <cstdint>
 #include <memory>
@@ -18,16 +20,8 @@ struct Endpoint {
     socklen_t address_bytes = 0;
     std::string text; ///< the numeric address, IPv6 without brackets
     std::uint16_t port = 0;
-};
 
-/// Socket settings of a record.
-struct TcpOptions {
-    int window_bytes = 0;           ///< SO_RCVBUF and SO_SNDBUF; 0 = the system's
-    std::string net_device;         ///< SO_BINDTODEVICE; empty = not bound
-    std::string congestion_control; ///< TCP_CONGESTION; empty = the system's
-    /// TCP_USER_TIMEOUT: the connection ends when what was sent is not acknowledged for so long, or the peer
-    /// takes no more bytes for so long. In force once it is made; 0 = the system's, in whole milliseconds.
-    base::Duration user_timeout{};
+    bool operator==(const Endpoint& other) const { return text == other.text && port == other.port; }
 };
 
 /// How long to try.
@@ -35,8 +29,21 @@ struct ConnectTimes {
     base::Deadline deadline;
     /// As long as nobody answers, one more connection is begun every so often, and the first that is made is
     /// used: TCP itself repeats its SYN after 1 s, 3 s, 7 s (tcp_syn_retries, Linux), and a network that was
-    /// silent is found well only by the next one. 0 = the one must do.
+    /// silent is found well only by the next one. 0 = one to each address must do.
     base::Duration again_every{};
+};
+
+/// A connection, whose descriptor is the holder's, and which of the addresses it leads to.
+struct Connected {
+    int fd = -1;
+    Endpoint endpoint;
+};
+
+/// How an address failed.
+struct ConnectFailure {
+    Endpoint endpoint;
+    base::Error error;
+    bool was_refused = false; ///< the host answers, and nobody listens there
 };
 
 class Connector {
@@ -46,34 +53,42 @@ public:
     Connector& operator=(const Connector&) = delete;
     ~Connector();
 
-    /// The descriptor, which is the caller's, after TcpOptions were applied. One call at a time; what it gave
-    /// to the kernel has ended when it returns. Errors: Errc::transport with the reason,
-    /// Errc::transport_timeout.
-    ring::Task<base::Result<int>> connect(const Endpoint& endpoint, const TcpOptions& options,
-                                          ConnectTimes times);
+    /// The first connection that is made. The addresses are tried in their order, the next one when the one
+    /// before failed, or has not answered for limits::connect_stagger (RFC 8305 section 5): one that leads
+    /// nowhere costs that, not its timeout. One call at a time; what it gave to the kernel has ended when it
+    /// returns. Errors: Errc::transport with the reason when all have failed, Errc::transport_timeout.
+    ring::Task<base::Result<Connected>> connect(std::vector<Endpoint> endpoints, const TcpOptions& options,
+                                                ConnectTimes times);
     /// A connect() in progress ends soon, with an error. Idempotent.
     void interrupt();
     /// Something changed that may let the next connection through: of a connect() that tries several, it is
     /// begun before its time, but not sooner than limits::reconnect_pause_min after the one before.
     void hurry();
-    /// The last connect() met a host that answers, and nobody who listens there.
-    bool was_refused() const;
+    /// Of the last connect(), in the order of their ends.
+    const std::vector<ConnectFailure>& failures() const { return failures_; }
 
 private:
     class Attempt;
 
-    base::Result<void> begin(const Endpoint& endpoint, const TcpOptions& options);
+    void begin_next(const TcpOptions& options, base::Duration again_every);
+    void begin(const Endpoint& endpoint, const TcpOptions& options);
+    void fail(const Endpoint& endpoint, base::Error error, bool was_refused);
+    bool has_failed(const Endpoint& endpoint) const;
+    bool is_hopeless() const { return failures_.size() == endpoints_.size(); }
+    base::Error error() const;
     void on_end(Attempt& attempt, int result);
     ring::Task<void> end_attempts();
 
     ring::Loop& loop_;
+    std::vector<Endpoint> endpoints_;
+    std::size_t begun_ = 0; ///< attempts, of all addresses in turn
+    std::vector<ConnectFailure> failures_;
     std::vector<std::unique_ptr<Attempt>> attempts_;
     std::size_t in_progress_ = 0;
     ring::Event news_;
     base::TimePoint begun_at_; ///< the newest attempt
     base::Deadline next_;      ///< when another one is begun
-    int fd_ = -1;              ///< of the first attempt that came through
-    int error_ = 0;            ///< of the first that did not
+    Connected connected_;      ///< the first that came through
     bool interrupted_ = false;
 };
 

@@ -9,16 +9,16 @@ namespace iscsi::shard {
 
 Link::Link(ring::Loop& loop) : connector_(loop), stream_(loop, *this) {}
 
-ring::Task<base::Result<void>> Link::connect(const Endpoint& endpoint, const TcpOptions& options,
-                                             ConnectTimes times) {
+ring::Task<base::Result<Endpoint>> Link::connect(std::vector<Endpoint> endpoints, const TcpOptions& options,
+                                                 ConnectTimes times) {
     connecting_ = true;
-    auto connected = co_await connector_.connect(endpoint, options, times);
+    auto connected = co_await connector_.connect(std::move(endpoints), options, times);
     connecting_ = false;
     if (!connected) {
         co_return base::fail(std::move(connected.error()));
     }
-    connected_fd_ = *connected;
-    co_return base::Result<void>();
+    connected_fd_ = connected->fd;
+    co_return std::move(connected->endpoint);
 }
 
 void Link::interrupt() {

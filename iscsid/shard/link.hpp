@@ -30,14 +30,14 @@ public:
 
     explicit Link(ring::Loop& loop);
 
-    /// As Connector::connect; the connection is this link's.
-    ring::Task<base::Result<void>> connect(const Endpoint& endpoint, const TcpOptions& options,
-                                           ConnectTimes times);
+    /// As Connector::connect; the connection is this link's. Gives where it leads.
+    ring::Task<base::Result<Endpoint>> connect(std::vector<Endpoint> endpoints, const TcpOptions& options,
+                                               ConnectTimes times);
 
     /// As Connector::hurry.
     void hurry() { connector_.hurry(); }
-    /// The last connect() met a host that answers, and nobody who listens there.
-    bool was_refused() const { return connector_.was_refused(); }
+    /// As Connector::failures.
+    const std::vector<ConnectFailure>& failures() const { return connector_.failures(); }
 
     /// Drives `engine` until `finished(engine)`, or until the connection or the engine fails.
     template <class E>

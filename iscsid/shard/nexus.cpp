@@ -47,6 +47,16 @@ bool is_away(wire::LoginStatus status) {
            status == LoginStatus::service_unavailable;
 }
 
+std::vector<Endpoint> who_refused(const Link& link) {
+    std::vector<Endpoint> refused;
+    for (const ConnectFailure& failure : link.failures()) {
+        if (failure.was_refused) {
+            refused.push_back(failure.endpoint);
+        }
+    }
+    return refused;
+}
+
 } // namespace
 
 Nexus::Nexus(ring::Loop& loop, ring::Loop& control, NexusObserver& observer)
@@ -60,28 +70,32 @@ ring::Task<tl::expected<OpenReply, OpenFailure>> Nexus::open(OpenRequest request
     using Reply = tl::expected<OpenReply, OpenFailure>;
     base::check(!has_session() && !link_.is_open(), "a nexus has one session at a time");
     const ConnectTimes times{loop_.now() + request.connect_timeout, request.connect_again_every};
-    auto connected = co_await link_.connect(request.endpoint, request.tcp, times);
+    auto connected = co_await link_.connect(request.endpoints, request.tcp, times);
     if (!connected) {
-        OpenFailure failure{std::move(connected.error()), {}, link_.was_refused(), false};
+        OpenFailure failure{std::move(connected.error()), {}, who_refused(link_), false};
         co_return Reply(tl::unexpect, std::move(failure));
     }
     request.login.deadline = ring::monotonic_now() + request.login_timeout;
     auto made = login::Login::make(request.login);
     if (!made) {
-        OpenFailure failure{std::move(made.error()), {}, false, false};
+        OpenFailure failure{std::move(made.error()), {}, {}, false};
         co_await link_.end(ring::Stream::Ending::abort);
         co_return Reply(tl::unexpect, std::move(failure));
     }
     std::unique_ptr<login::Login> login = std::move(*made);
     auto driven = co_await link_.drive(*login);
     if (!driven) {
-        OpenFailure failure{std::move(driven.error()), login->redirect(), is_away(login->status()),
-                            login->md5_alone_may_do()};
+        OpenFailure failure{std::move(driven.error()), login->redirect(), {}, login->md5_alone_may_do()};
+        if (is_away(login->status())) {
+            failure.away.push_back(std::move(*connected));
+        }
         co_await link_.end(ring::Stream::Ending::abort);
         co_return Reply(tl::unexpect, std::move(failure));
     }
     start_session(request, *login);
     OpenReply reply;
+    reply.endpoint = std::move(*connected);
+    reply.away = who_refused(link_);
     reply.session = login->negotiated().session;
     reply.connection = login->negotiated().connection;
     reply.tsih = login->tsih();

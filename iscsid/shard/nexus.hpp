@@ -24,7 +24,7 @@ namespace iscsi::shard {
 
 /// Everything one attempt to log in needs. Made by control for each attempt.
 struct OpenRequest {
-    Endpoint endpoint;
+    std::vector<Endpoint> endpoints; ///< of the portal, at least one
     TcpOptions tcp;
     login::LoginConfig login;
     base::Duration connect_timeout{};
@@ -39,6 +39,8 @@ struct OpenRequest {
 
 /// What a login brought.
 struct OpenReply {
+    Endpoint endpoint;          ///< which of them it was
+    std::vector<Endpoint> away; ///< see OpenFailure
     wire::SessionParameters session;
     wire::ConnectionParameters connection;
     base::Tsih tsih;
@@ -51,9 +53,9 @@ struct OpenReply {
 struct OpenFailure {
     base::Error error;
     std::optional<login::Redirect> redirect;
-    /// The host answers, and the target is not there: the connection was refused, or the login with "not
-    /// found", "removed" or "service unavailable".
-    bool target_is_away = false;
+    /// Where the host answers, and the target is not there: the connection was refused, or the login with
+    /// "not found", "removed" or "service unavailable".
+    std::vector<Endpoint> away;
     bool md5_alone_may_do = false; ///< see login::Login
 };
 

@@ -203,10 +203,20 @@ TEST_CASE("TCP gives a connection up after pings do, and never where there are n
     CHECK(request_of(record).tcp.user_timeout == 0s);
 }
 
-TEST_CASE("a binding that cannot be kept is refused instead of ignored") {
+TEST_CASE("what an interface says of its binding is asked of each connection") {
     records::Record record = node();
     REQUIRE(record.set(Key::iface_ipaddress, "10.0.0.9"));
-    CHECK(refusal_of(record) == base::Errc::not_supported);
+    REQUIRE(record.set(Key::iface_hwaddress, "02:00:00:00:00:01"));
+    REQUIRE(record.set(Key::iface_net_ifacename, "eth1"));
+    const shard::TcpOptions bound = request_of(record).tcp;
+    CHECK(bound.local_address == "10.0.0.9");
+    CHECK(bound.hardware_address == "02:00:00:00:00:01");
+    CHECK(bound.net_device == "eth1");
+    for (Key key : {Key::iface_ipaddress, Key::iface_hwaddress, Key::iface_net_ifacename}) {
+        REQUIRE(record.set(key, "default"));
+    }
+    const shard::TcpOptions unbound = request_of(record).tcp;
+    CHECK((unbound.local_address + unbound.hardware_address + unbound.net_device).empty());
 }
 
 TEST_CASE("the ISID is the same after every start and another one for every other place",

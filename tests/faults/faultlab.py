@@ -140,10 +140,6 @@ class FaultLab(Lab):
         super().__init__()
         self.seed = int(os.environ.get("ISCSI_SEED", seed))
         self.daemon = None
-        self.inside = {}  # name of a process -> words before its command, where it runs in a network of its own
-
-    def start(self, name, command, **options):
-        return super().start(name, [*self.inside.get(name, []), *command], **options)
 
     def lun(self, number=1, size=32 * MIB, name="disk"):
         return Lun(self.disk(f"{name}{number}", size), number)

@@ -135,6 +135,7 @@ class Lab:
     def __init__(self):
         self.processes = []  # (name, Popen), in the order of their start
         self.port_locks = []
+        self.inside = {}  # name of a process -> words before its command, where it runs in a network of its own
         self.undo = []  # called last first, before the processes are ended
 
     def __enter__(self):
@@ -178,6 +179,7 @@ class Lab:
 
     def start(self, name, command, env=None, **options):
         log = open(os.path.join(self.root, f"{name}.log"), "ab")
+        command = [*self.inside.get(name, []), *command]
         print(f"+ {shlex.join(command)} &", flush=True)
         process = subprocess.Popen(command, **{"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, **options},
                                    preexec_fn=_die_with_parent, env={**self.env, **(env or {})})

@@ -46,7 +46,8 @@ NO_VOLATILE_CACHE = "mode_page=8:0:18:0x10:0:0xff:0xff:0:0:0xff:0xff:0xff:0xff:0
 class Tgtd:
     """inside: words before its command, where it runs in a network of its own; the address is to be there already."""
 
-    def __init__(self, lab, ipv6=False, address="127.0.0.1", port=None, inside=(), env=None, threads=None):
+    def __init__(self, lab, ipv6=False, address="127.0.0.1", port=None, also=(), inside=(), env=None,
+                 threads=None):
         need("tgtd", "tgtadm")
         self.lab, self.targets, self.inside = lab, {}, list(inside)
         self.port = port or lab.port()
@@ -58,6 +59,7 @@ class Tgtd:
         if ipv6:
             self.portal6 = f"[::1]:{self.port}"
             options += f",portal={self.portal6}"
+        options += "".join(f",portal={other}:{self.port}" for other in also)
         self.command = [*self.inside, "tgtd", "-f", "-C", "0", "--iscsi", options]
         if threads:
             self.command += ["--nr_iothreads", str(threads)]  # of each LUN; else 16

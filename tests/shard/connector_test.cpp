@@ -1,4 +1,5 @@
 // Connections to a port that is silent, refuses, or answers late; real sockets on loopback.
+#include "base/limits.hpp"
 #include "ring/loop.hpp"
 #include "shard/connector.hpp"
 #include "support/run_task.hpp"
@@ -68,18 +69,19 @@ struct Bench {
     SilentPort port;
     shard::Connector connector{*loop};
     shard::TcpOptions options;
-    ring::Task<base::Result<int>> task;
+    ring::Task<base::Result<shard::Connected>> task;
     bool done = false;
     int descriptors = 0;
 
-    void start(shard::ConnectTimes times) {
+    void start(shard::ConnectTimes times) { start(times, {port.endpoint}); }
+    void start(shard::ConnectTimes times, std::vector<shard::Endpoint> endpoints) {
         descriptors = open_descriptors();
-        task = connector.connect(port.endpoint, options, times);
+        task = connector.connect(std::move(endpoints), options, times);
         task.start([](void* flag) { *static_cast<bool*>(flag) = true; }, &done);
     }
     /// Sockets that are on their way.
     int tried() const { return open_descriptors() - descriptors; }
-    base::Result<int> result() {
+    base::Result<shard::Connected> result() {
         while (!done) {
             loop->turn();
         }
@@ -101,9 +103,9 @@ TEST_CASE("a network that was silent is found well by the next connection, not b
     REQUIRE(fd);
     tcp_info info{};
     socklen_t bytes = sizeof info;
-    REQUIRE(::getsockopt(*fd, IPPROTO_TCP, TCP_INFO, &info, &bytes) == 0);
+    REQUIRE(::getsockopt(fd->fd, IPPROTO_TCP, TCP_INFO, &info, &bytes) == 0);
     CHECK(info.tcpi_total_retrans == 0); // those that were on their way would have had to repeat their SYN
-    ::close(*fd);
+    ::close(fd->fd);
     CHECK(bench.tried() == 1); // they are gone; the other end of the port's is not
 }
 
@@ -128,7 +130,7 @@ TEST_CASE("connections that nobody answers are as many as may be, and end in tim
     auto fd = bench.result();
     REQUIRE_FALSE(fd);
     CHECK(fd.error().code == base::Errc::transport_timeout);
-    CHECK_FALSE(bench.connector.was_refused());
+    CHECK(bench.connector.failures().empty());
     CHECK(bench.tried() == 0);
 }
 
@@ -156,7 +158,7 @@ TEST_CASE("a change of the network is a reason for the next connection, where mo
         bench.port.answer();
         auto fd = bench.result();
         REQUIRE(fd);
-        ::close(*fd);
+        ::close(fd->fd);
     }
     SECTION("and never at a first login") {
         bench.start({bench.loop->now() + 300ms, {}});
@@ -177,6 +179,108 @@ TEST_CASE("a port that refuses has answered", "[F-20]") {
     bench.start({std::nullopt, again});
     auto fd = bench.result();
     REQUIRE_FALSE(fd);
-    CHECK(bench.connector.was_refused());
+    REQUIRE(bench.connector.failures().size() == 1);
+    CHECK(bench.connector.failures().front().was_refused);
     CHECK(bench.tried() == 0);
+}
+
+namespace {
+
+shard::Endpoint loopback(std::uint16_t port, std::uint32_t host = INADDR_LOOPBACK) {
+    shard::Endpoint endpoint;
+    auto& address = reinterpret_cast<sockaddr_in&>(endpoint.address);
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = ::htonl(host);
+    address.sin_port = ::htons(port);
+    endpoint.address_bytes = sizeof address;
+    endpoint.text = "127.0.0." + std::to_string(host & 0xff);
+    endpoint.port = port;
+    return endpoint;
+}
+
+/// A port with somebody behind it.
+class OpenPort {
+public:
+    OpenPort() {
+        sockaddr_in address{};
+        address.sin_family = AF_INET;
+        address.sin_addr.s_addr = ::htonl(INADDR_LOOPBACK);
+        socklen_t bytes = sizeof address;
+        auto* any = reinterpret_cast<sockaddr*>(&address);
+        REQUIRE(::bind(listener_, any, bytes) == 0);
+        REQUIRE(::listen(listener_, 8) == 0);
+        REQUIRE(::getsockname(listener_, any, &bytes) == 0);
+        endpoint = loopback(::ntohs(address.sin_port));
+    }
+    OpenPort(const OpenPort&) = delete;
+    OpenPort& operator=(const OpenPort&) = delete;
+    ~OpenPort() { ::close(listener_); }
+
+    shard::Endpoint endpoint;
+
+private:
+    int listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+};
+
+} // namespace
+
+TEST_CASE("an address that does not answer costs a moment, not its time", "[rfc8305-5]") {
+    Bench bench;
+    const OpenPort open;
+    const base::TimePoint begun = bench.loop->now();
+    bench.start({begun + 1h, {}}, {bench.port.endpoint, open.endpoint});
+    auto connected = bench.result();
+    REQUIRE(connected);
+    CHECK(connected->endpoint == open.endpoint);
+    CHECK(bench.loop->now() - begun >= base::limits::connect_stagger);
+    ::close(connected->fd);
+    CHECK(bench.tried() == 0);
+}
+
+TEST_CASE("behind an address that refuses the next one is tried at once", "[rfc8305-5]") {
+    Bench bench;
+    const OpenPort open;
+    const shard::Endpoint closed = loopback(1, INADDR_LOOPBACK + 1);
+    bench.start({std::nullopt, {}}, {closed, open.endpoint});
+    auto connected = bench.result();
+    REQUIRE(connected);
+    CHECK(connected->endpoint == open.endpoint);
+    REQUIRE(bench.connector.failures().size() == 1);
+    CHECK(bench.connector.failures().front().endpoint == closed);
+    CHECK(bench.connector.failures().front().was_refused);
+    ::close(connected->fd);
+}
+
+TEST_CASE("the first address is taken where all answer") {
+    Bench bench;
+    const OpenPort first;
+    const OpenPort second;
+    bench.start({std::nullopt, {}}, {first.endpoint, second.endpoint});
+    auto connected = bench.result();
+    REQUIRE(connected);
+    CHECK(connected->endpoint == first.endpoint);
+    ::close(connected->fd);
+}
+
+TEST_CASE("when all addresses have failed each says why") {
+    Bench bench;
+    bench.start({std::nullopt, again}, {loopback(1, INADDR_LOOPBACK + 1), loopback(1, INADDR_LOOPBACK + 2)});
+    auto connected = bench.result();
+    REQUIRE_FALSE(connected);
+    CHECK(connected.error().code == base::Errc::transport);
+    CHECK(connected.error().detail == "127.0.0.2: Connection refused; 127.0.0.3: Connection refused");
+    CHECK(bench.tried() == 0);
+}
+
+TEST_CASE("of several addresses those that did not fail are asked again", "[F-01]") {
+    Bench bench;
+    bench.start({std::nullopt, again}, {loopback(1, INADDR_LOOPBACK + 1), bench.port.endpoint});
+    while (bench.tried() < 3) {
+        bench.loop->turn();
+    }
+    bench.port.answer();
+    auto connected = bench.result();
+    REQUIRE(connected);
+    CHECK(connected->endpoint == bench.port.endpoint);
+    ::close(connected->fd);
 }

@@ -303,11 +303,11 @@ tl::expected<shard::OpenReply, shard::OpenFailure> Bench::try_open() {
 
 shard::OpenRequest Bench::open_request() const {
     shard::OpenRequest request;
-    auto& address = reinterpret_cast<sockaddr_in&>(request.endpoint.address);
+    auto& address = reinterpret_cast<sockaddr_in&>(request.endpoints.emplace_back().address);
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     address.sin_port = htons(target.port());
-    request.endpoint.address_bytes = sizeof address;
+    request.endpoints.front().address_bytes = sizeof address;
     request.login.initiator_name = "iqn.2026-01.example:initiator";
     request.login.target_name = "iqn.2026-01.example:disk";
     request.login.isid = base::Isid(0x80123456789aULL);

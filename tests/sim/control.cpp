@@ -17,8 +17,9 @@ constexpr base::Duration recovery_step = seconds(1);
 
 shard::OpenRequest open_request(const Plan& plan) {
     shard::OpenRequest request;
-    reinterpret_cast<sockaddr_in&>(request.endpoint.address).sin_family = AF_INET;
-    request.endpoint.address_bytes = sizeof(sockaddr_in);
+    request.endpoints.resize(1);
+    reinterpret_cast<sockaddr_in&>(request.endpoints.front().address).sin_family = AF_INET;
+    request.endpoints.front().address_bytes = sizeof(sockaddr_in);
     request.login.initiator_name = "iqn.2026-01.example:initiator";
     request.login.target_name = "iqn.2026-01.example:target";
     request.login.isid = base::Isid(0x80123456789aULL);

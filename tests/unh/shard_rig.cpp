@@ -34,11 +34,12 @@ ShardRig::ShardRig(TargetConfig config) : target(config) {
     nexus = std::make_unique<shard::Nexus>(*loop, *loop, *this);
     lun = std::make_unique<shard::Lun>(*loop, *nexus, facts_of(config.disk), depth);
     lun->attach(*this);
-    auto& address = reinterpret_cast<sockaddr_in&>(login.endpoint.address);
+    login.endpoints.resize(1);
+    auto& address = reinterpret_cast<sockaddr_in&>(login.endpoints.front().address);
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     address.sin_port = htons(target.port());
-    login.endpoint.address_bytes = sizeof address;
+    login.endpoints.front().address_bytes = sizeof address;
     login.login.initiator_name = "iqn.2026-01.example:initiator";
     login.login.target_name = config.name;
     login.login.isid = base::Isid(0x80123456789aULL);

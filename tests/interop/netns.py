@@ -20,6 +20,11 @@ from lab import need, skip, wait_until
 PREFIX = "10.213"  # the networks between the router and each host; nobody outside ever sees them
 
 
+def can_make_namespaces():
+    if subprocess.run(["unshare", "-n", "true"], capture_output=True, check=False).returncode != 0:
+        skip("no right to make network namespaces (CAP_SYS_ADMIN, CAP_NET_ADMIN)")
+
+
 class Host:
     """One namespace. `inside`: what to put before a command that is to run there."""
 
@@ -64,8 +69,7 @@ class Router(Host):
 class Network:
     def __init__(self, lab):
         need("ip", "nft", "nsenter", "unshare", "sysctl")
-        if subprocess.run(["unshare", "-n", "true"], capture_output=True, check=False).returncode != 0:
-            skip("no right to make network namespaces (CAP_SYS_ADMIN, CAP_NET_ADMIN)")
+        can_make_namespaces()
         self.lab, self.hosts, self.router = lab, [], Router(lab)
 
     def host(self, name):
