@@ -10,6 +10,7 @@ import pdu
 BOOLEANS = ("ImmediateData", "InitialR2T", "DataPDUInOrder", "DataSequenceInOrder")
 DIGESTS = ("HeaderDigest", "DataDigest")
 CHAP_DIGESTS = {"5": hashlib.md5, "6": hashlib.sha1, "7": hashlib.sha256, "8": hashlib.sha3_256}
+SEGMENT = 8192  # what an initiator takes that has not said otherwise
 DECLARED = ("InitiatorName", "InitiatorAlias", "SessionType", "TargetName", "MaxRecvDataSegmentLength")
 
 
@@ -78,21 +79,25 @@ class Silent(Server):
 
 class Discovery(Server):
     """A target that logs everyone in, or everyone who passes CHAP, and answers SendTargets with `listing`, raw
-    bytes. `algorithm` is the CHAP_A number that it insists on; `chap` has the names and secrets."""
+    bytes, in as many PDUs as it takes. `algorithm` is the CHAP_A number that it insists on; `chap` has the names and
+    secrets. With `moved_to`, a portal, it sends everyone there instead (RFC 7143 section 11.13.5)."""
 
-    def __init__(self, lab, listing, chap=None, algorithm="5"):
-        self.listing, self.chap, self.algorithm = listing, chap, algorithm
+    def __init__(self, lab, listing, chap=None, algorithm="5", moved_to=None):
+        self.listing, self.chap, self.algorithm, self.moved_to = listing, chap, algorithm, moved_to
         self.offered = None  # the last CHAP_A
         super().__init__(lab)
 
     def serve(self, peer):
-        stat_sn, challenge = 1, os.urandom(32)
+        stat_sn, challenge, sent = 1, os.urandom(32), 0
         while True:
             request = pdu.receive(peer)
             if request.opcode == 0x03:
                 answer = self.login(request, challenge)
             elif request.opcode == 0x04:
-                answer = pdu.Pdu(pdu.header(0x24, 0x80, at16=request.itt, at20=0xFFFFFFFF), self.listing)
+                part = self.listing[sent:sent + SEGMENT]
+                sent += len(part)
+                flags, tag = (0x80, 0xFFFFFFFF) if sent == len(self.listing) else (0x40, 1)  # or to be continued
+                answer = pdu.Pdu(pdu.header(0x24, flags, at16=request.itt, at20=tag), part)
             elif request.opcode == 0x06:
                 answer = pdu.Pdu(pdu.header(0x26, 0x80, at16=request.itt))
             else:
@@ -112,7 +117,11 @@ class Discovery(Server):
         answer.header[8:14] = request.header[8:14]
         if request.flags & 0x83 == 0x83:
             answer.header[14:16] = b"\0\1"
-        if self.chap and not request.flags & 0x0C:
+        if self.moved_to:
+            answer.header[1] = 0
+            answer.header[36:38] = b"\1\1"  # moved temporarily
+            answer.data = pdu.text({"TargetAddress": self.moved_to})
+        elif self.chap and not request.flags & 0x0C:
             reply = self.security(offered, challenge)
             if reply is None:
                 answer.header[36:38] = b"\2\1"  # authentication failure
@@ -155,8 +164,8 @@ class Discovery(Server):
 
 def listing(*entries):
     """SendTargets text of (name, address) pairs; either may be bytes that are no name and no address."""
-    out = b""
-    for name, address in entries:
-        name, address = (part.encode() if isinstance(part, str) else part for part in (name, address))
-        out += b"TargetName=" + name + b"\0TargetAddress=" + address + b"\0"
-    return out
+    out = []
+    for entry in entries:
+        name, address = (part.encode() if isinstance(part, str) else part for part in entry)
+        out.append(b"TargetName=" + name + b"\0TargetAddress=" + address + b"\0")
+    return b"".join(out)
