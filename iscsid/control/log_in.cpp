@@ -39,7 +39,8 @@ void note_away(ManagedSession& session, const std::vector<shard::Endpoint>& away
 void prepare(ManagedSession& session, shard::OpenRequest& request, std::vector<shard::Endpoint> endpoints,
              base::Duration reconnect_pause) {
     // Where it was is tried first.
-    std::ranges::stable_partition(endpoints, [&](const auto& one) { return one == session.endpoint; });
+    std::stable_partition(endpoints.begin(), endpoints.end(),
+                          [&](const shard::Endpoint& one) { return one == session.endpoint; });
     request.endpoints = std::move(endpoints);
     if (session.initiator_name.empty()) {
         session.initiator_name = request.login.initiator_name;
