@@ -25,6 +25,7 @@ int act_on(const Context& context, Action action, const std::vector<ipc::Session
 struct LoginOrder {
     std::vector<records::Record> nodes;
     bool one_more = false; ///< a session beside those that are there (-m session -r SID -o new)
+    bool boots = false; ///< of boot firmware: a session that is there is as good, failures are not summed up
 };
 
 /// Logs in with every record at once, as often as node.session.nr_sessions asks for.

@@ -34,7 +34,7 @@ public:
         if (!wanted_.empty()) {
             start();
         }
-        if (exit_code_ != exit_ok) {
+        if (exit_code_ != exit_ok && !order_.boots) {
             complain("Could not log into all portals");
         }
         return exit_code_;
@@ -46,6 +46,10 @@ private:
         auto present = std::ranges::count_if(
             sessions, [&](const ipc::SessionSnapshot& session) { return runs_on(session, id); });
         auto requested = order_.one_more ? present + 1 : node.number(Key::session_nr_sessions);
+        if (present >= requested && order_.boots) {
+            note(fmt::format("there is a session with {}", node_title(id)));
+            return;
+        }
         if (present >= requested) {
             base::Error present_already{base::Errc::session_exists, {}};
             add_action("login", json_of(id), &present_already);
@@ -98,6 +102,10 @@ private:
     void report(const Wanted& wanted, const base::Result<ipc::LoginReply>& reply) {
         std::string title = node_title(node_id(*wanted.node));
         add_login(node_id(*wanted.node), reply);
+        if (!reply && order_.boots && reply.error().code == base::Errc::session_exists) {
+            note(fmt::format("there is a session with {}", title));
+            return;
+        }
         if (!reply) {
             keep(reply.error().code);
             complain_lines(reply.error().detail);

@@ -1,6 +1,7 @@
 // iscsi-gen-initiatorname: gives this machine its initiator name, once. The name comes from the kernel's
 // command line, else from the firmware's iBFT, else it is a new one. The file appears whole, readable by root
 // alone, or not at all; one that is there already is only replaced on request.
+#include "boot_firmware.hpp"
 #include "initiator_name.hpp"
 
 #include "base/names.hpp"
@@ -76,11 +77,6 @@ std::string name_of_kernel(const records::Paths& paths) {
     return name;
 }
 
-std::string name_of_firmware(const records::Paths& paths) {
-    std::string text = read_small(paths.root() + "/sys/firmware/ibft/initiator/initiator-name").value_or("");
-    return std::string(base::trim(base::split(text, '\n').front()));
-}
-
 struct Chosen {
     std::string name;
     std::string_view origin; ///< in words, for the file
@@ -88,7 +84,7 @@ struct Chosen {
 
 Result<Chosen> choose(const records::Paths& paths, const std::string& prefix) {
     std::string kernel = name_of_kernel(paths);
-    std::string firmware = name_of_firmware(paths);
+    std::string firmware = adm::boot_initiator_name(paths.root());
     if (!kernel.empty() && !firmware.empty() && kernel != firmware) {
         return fail(
             Errc::invalid,

@@ -1,35 +1,26 @@
-// iscsistart: one session from the command line, without the record database: for an initramfs. The session
-// lives in iscsid, as every session does: the daemon that runs is asked, or one is started that stays when
-// this program ends. A later iscsid takes the session and its devices over when that one is stopped
-// (ARCHITECTURE: a restart). One thread.
-#include "client.hpp"
+// iscsistart: sessions from the command line or from the tables of boot firmware, without the record
+// database: for an initramfs. The sessions live in iscsid, as every session does: the daemon that runs is
+// asked, or one is started that stays when this program ends. A later iscsid takes them and their devices
+// over when that one is stopped (ARCHITECTURE: a restart). One thread.
+#include "boot_firmware.hpp"
+#include "boot_records.hpp"
 #include "iscsistart_options.hpp"
 #include "privacy.hpp"
+#include "start_daemon.hpp"
+#include "start_network.hpp"
 
 #include "base/names.hpp"
 #include "base/text.hpp"
 #include "records/store.hpp"
 
 #include <array>
-#include <cerrno>
-#include <chrono>
 #include <cstdio>
-#include <cstring>
-#include <fcntl.h>
-#include <filesystem>
 #include <fmt/format.h>
 #include <netdb.h>
-#include <spawn.h>
 #include <string>
-#include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
-#include <thread>
-#include <unistd.h>
 #include <utility>
 #include <vector>
-
-extern char** environ;
 
 namespace iscsi::tools {
 namespace {
@@ -54,21 +45,10 @@ int complain_of(const base::Error& error) {
     return base::exit_code(error.code);
 }
 
-/// What a disk to boot from needs before the keys of the command line: no giving up early, and no NOPs that
-/// would end the session while the system is not yet able to answer them in time.
-Result<void> prepare_for_boot(records::Record& node) {
-    constexpr std::array<std::pair<Key, std::string_view>, 4> values{{
-        {Key::node_startup, "onboot"},
-        {Key::session_initial_login_retry_max, "30"},
-        {Key::conn_noop_out_interval, "0"},
-        {Key::conn_noop_out_timeout, "0"},
-    }};
-    for (const auto& [key, value] : values) {
-        if (auto set = node.set(key, value); !set) {
-            return set;
-        }
-    }
-    return {};
+/// What a disk to boot from needs before the keys of the command line.
+Result<void> prepare(records::Record& node, const StartOptions&) {
+    auto set = node.set(Key::node_startup, "onboot");
+    return set ? adm::prepare_for_boot(node) : set;
 }
 
 Result<void> set_chap(records::Record& node, const StartOptions& options) {
@@ -102,28 +82,24 @@ Result<void> check_chap(const records::Record& node, const StartOptions& options
 }
 
 Result<void> set_parameters(records::Record& node, const StartOptions& options) {
-    for (const auto& [name, value] : options.parameters) {
-        const records::Field* row = records::find_field(records::RecordKind::node, name);
-        if (row == nullptr || row->has(records::read_only)) {
-            return fail(Errc::invalid, fmt::format("Unknown parameter {}.", base::printable(name, 128)));
-        }
-        if (auto set = node.set(row->key, value); !set) {
-            return set;
-        }
+    return adm::set_parameters(node, options.parameters);
+}
+
+Result<records::Config> read_config(const StartOptions& options, const records::Store& store) {
+    records::Warnings warnings;
+    auto config = options.config_file.empty() ? store.config(warnings)
+                                              : records::read_named_config(options.config_file, warnings);
+    for (const std::string& warning : options.debug_level > 0 ? warnings : records::Warnings{}) {
+        complain(warning);
     }
-    return {};
+    return config;
 }
 
 /// The node record that the options describe, over what iscsid.conf says.
 Result<records::Record> node_of(const StartOptions& options, const records::Store& store) {
-    records::Warnings warnings;
-    auto config = options.config_file.empty() ? store.config(warnings)
-                                              : records::read_named_config(options.config_file, warnings);
+    auto config = read_config(options, store);
     if (!config) {
         return fail(std::move(config.error()));
-    }
-    for (const std::string& warning : options.debug_level > 0 ? warnings : records::Warnings{}) {
-        complain(warning);
     }
     if (auto named = base::check_iscsi_name(options.initiator); !named) {
         return fail(std::move(named.error()));
@@ -142,8 +118,7 @@ Result<records::Record> node_of(const StartOptions& options, const records::Stor
     if (!node) {
         return node;
     }
-    for (auto* step : {+[](records::Record&record, const StartOptions&) { return prepare_for_boot(record); },
-                       &set_chap, &set_parameters}) {
+    for (auto* step : {&prepare, &set_chap, &set_parameters}) {
         if (auto done = step(*node, options); !done) {
             return fail(std::move(done.error()));
         }
@@ -152,107 +127,6 @@ Result<records::Record> node_of(const StartOptions& options, const records::Stor
         return fail(std::move(complete.error()));
     }
     return node;
-}
-
-/// The iscsid that was installed with this program.
-std::string daemon_path() {
-    std::error_code error;
-    std::filesystem::path own = std::filesystem::read_symlink("/proc/self/exe", error);
-    return error ? "/sbin/iscsid" : (own.parent_path() / "iscsid").string();
-}
-
-/// A file without a name that a program writes to.
-class Scratch {
-public:
-    Scratch() : fd_(::memfd_create("said", MFD_CLOEXEC)) {}
-    Scratch(const Scratch&) = delete;
-    Scratch& operator=(const Scratch&) = delete;
-    ~Scratch() { ::close(fd_); }
-    int fd() const { return fd_; }
-    std::string text() const {
-        std::array<char, 4096> bytes{};
-        const ssize_t n = ::pread(fd_, bytes.data(), bytes.size(), 0);
-        return n <= 0 ? std::string() : std::string(bytes.data(), static_cast<std::size_t>(n));
-    }
-
-private:
-    int fd_;
-};
-
-/// Runs a program to its end; gives its wait status, or -1 with errno.
-int run_to_end(std::vector<std::string>& words, int standard_error) {
-    std::vector<char*> arguments;
-    arguments.reserve(words.size() + 1);
-    for (std::string& word : words) {
-        arguments.push_back(word.data());
-    }
-    arguments.push_back(nullptr);
-    posix_spawn_file_actions_t actions;
-    ::posix_spawn_file_actions_init(&actions);
-    ::posix_spawn_file_actions_adddup2(&actions, standard_error, STDERR_FILENO);
-    pid_t child = 0;
-    errno = ::posix_spawn(&child, arguments[0], &actions, nullptr, arguments.data(), environ);
-    ::posix_spawn_file_actions_destroy(&actions);
-    int status = -1;
-    if (errno == 0) {
-        while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
-        }
-    }
-    return status;
-}
-
-/// Starts iscsid and waits until it serves requests. It goes to the background by itself. The error has what
-/// it said, which is not shown before: another one may have been started at the same time, and serve.
-Result<void> start_daemon(const StartOptions& options) {
-    std::vector<std::string> words{daemon_path()};
-    if (!options.config_file.empty()) {
-        words.insert(words.end(), {"-c", options.config_file});
-    }
-    if (options.debug_level != 0) {
-        words.insert(words.end(), {"-d", std::to_string(options.debug_level)});
-    }
-    const Scratch said;
-    const int status = run_to_end(words, said.fd());
-    if (status == 0) {
-        return {};
-    }
-    const std::string why = status < 0 ? fmt::format(": {}", std::strerror(errno)) : "";
-    return fail(Errc::daemon_not_running,
-                fmt::format("{}{} could not be started{}", said.text(), words[0], why));
-}
-
-/// Whether a daemon lives that has written its pid file: one that other programs have just started too.
-bool other_daemon_lives(const records::Paths& paths) {
-    const int fd = ::open(paths.pid_file().c_str(), O_RDWR | O_CLOEXEC);
-    const bool locked = fd >= 0 && ::lockf(fd, F_TEST, 0) != 0;
-    if (fd >= 0) {
-        ::close(fd);
-    }
-    return locked;
-}
-
-bool is_missing(const Result<adm::Client>& client) {
-    return !client && client.error().code == Errc::daemon_not_running;
-}
-
-/// The daemon that runs, else one that is started here. When several programs start one at the same time only
-/// one of them succeeds, and what it has started may not serve yet.
-Result<adm::Client> connect(const StartOptions& options, const records::Paths& paths) {
-    constexpr auto pause = std::chrono::milliseconds(50);
-    constexpr auto patience = std::chrono::seconds(20);
-    auto client = adm::Client::connect(paths);
-    if (!is_missing(client)) {
-        return client;
-    }
-    auto started = start_daemon(options);
-    client = adm::Client::connect(paths);
-    const auto deadline = std::chrono::steady_clock::now() + patience;
-    while (!started && is_missing(client) && other_daemon_lives(paths) &&
-           std::chrono::steady_clock::now() < deadline) {
-        std::this_thread::sleep_for(pause);
-        client = adm::Client::connect(paths);
-    }
-    return is_missing(client) && !started ? fail(std::move(started.error())) : std::move(client);
 }
 
 /// A name that cannot be resolved now is refused now: the daemon would go on asking for it for as long as it
@@ -271,7 +145,56 @@ Result<void> check_address(const StartOptions& options) {
     return {};
 }
 
-int log_in(const StartOptions& options) {
+std::string place_of(const records::Record& node) {
+    const records::NodeId id = records::node_id(node);
+    return fmt::format("{} {}", base::printable(id.target), records::portal_text(id.portal));
+}
+
+/// Says what became of a login; gives whether there is a session.
+bool report(const std::string& place, const Result<ipc::LoginReply>& reply) {
+    if (!reply && reply.error().code == Errc::session_exists) {
+        std::printf("iscsistart: there is a session with %s\n", place.c_str());
+        return true;
+    }
+    if (!reply) {
+        complain(reply.error().detail);
+        complain(fmt::format("initiator reported error ({} - {})", base::exit_code(reply.error().code),
+                             base::text(reply.error().code)));
+        return false;
+    }
+    for (const ipc::AttachedLun& lun : reply->luns) {
+        const std::string& where = lun.device.empty() ? lun.state : lun.device;
+        std::printf("iscsistart: LUN %llu: %s\n", static_cast<unsigned long long>(lun.number), where.c_str());
+    }
+    return true;
+}
+
+/// Logs in with all at once. One session is enough to boot from: the others are other ways to its disk.
+int log_in(const StartOptions& options, const records::Paths& paths,
+           const std::vector<records::Record>& nodes) {
+    for (const records::Record& node : nodes) {
+        std::printf("iscsistart: Logging into %s\n", place_of(node).c_str());
+    }
+    std::fflush(stdout);
+    auto client = daemon_for(options, paths);
+    if (!client) {
+        complain_of(client.error());
+        return exit_failed;
+    }
+    std::vector<std::uint64_t> ids;
+    ids.reserve(nodes.size());
+    for (const records::Record& node : nodes) {
+        ids.push_back(client->post(ipc::Login{node, false}));
+    }
+    bool any = false;
+    for (std::size_t i = 0; i < nodes.size(); ++i) {
+        any = report(place_of(nodes[i]), adm::expect<ipc::LoginReply>(client->wait(ids[i]))) || any;
+    }
+    return any ? 0 : exit_failed;
+}
+
+/// The session of -i, -t, -g and -a.
+int log_in_by_hand(const StartOptions& options) {
     if (auto complete = check_complete(options); !complete) {
         return complain_of(complete.error());
     }
@@ -288,57 +211,62 @@ int log_in(const StartOptions& options) {
         complain_of(resolved.error());
         return exit_failed;
     }
-    std::string place =
-        fmt::format("{} {}", options.target, records::portal_text(records::node_id(*node).portal));
-    std::printf("iscsistart: Logging into %s\n", place.c_str());
-    std::fflush(stdout);
-    auto client = connect(options, store.paths());
-    if (!client) {
-        complain_of(client.error());
-        return exit_failed;
+    return log_in(options, store.paths(), {std::move(*node)});
+}
+
+/// -b
+int log_in_to_firmware(const StartOptions& options, records::Paths paths,
+                       const std::vector<adm::BootTarget>& targets) {
+    const records::Store store(std::move(paths));
+    auto config = read_config(options, store);
+    if (!config) {
+        return complain_of(config.error());
     }
-    auto id = client->post(ipc::Login{std::move(*node), false});
-    auto reply = adm::expect<ipc::LoginReply>(client->wait(id));
-    if (!reply && reply.error().code == Errc::session_exists) {
-        std::printf("iscsistart: there is a session with %s\n", place.c_str());
+    std::vector<records::Record> nodes;
+    for (const adm::BootTarget& target : targets) {
+        auto node = adm::make_boot_node(target, config->node);
+        auto done = node ? prepare(*node, options) : fail(node.error());
+        if (done) {
+            done = set_parameters(*node, options);
+        }
+        if (!done) {
+            return complain_of(done.error());
+        }
+        nodes.push_back(std::move(*node));
+    }
+    return log_in(options, store.paths(), nodes);
+}
+
+/// -b, -N and -f. Where there are no tables, what open-iscsi says.
+int ask_firmware(const StartOptions& options) {
+    auto paths = records::find_paths();
+    if (!paths) {
+        return complain_of(paths.error());
+    }
+    const adm::BootTargets targets = adm::read_boot_firmware(paths->root());
+    const std::string why = targets.unusable.empty() ? "" : adm::text_of_unusable(targets);
+    if (targets.usable.empty()) {
+        std::printf("%s%s%s.\n",
+                    options.firmware == Firmware::connect   ? "Could not get boot entry"
+                    : options.firmware == Firmware::network ? "Could not setup fw entries"
+                                                            : "Could not get list of targets from firmware",
+                    why.empty() ? "" : ": ", why.c_str());
+        return base::exit_code(adm::no_boot_firmware(paths->root()));
+    }
+    if (!why.empty()) {
+        complain(fmt::format("not every target of the firmware can be used: {}", why));
+    }
+    switch (options.firmware) {
+    case Firmware::connect:
+        return log_in_to_firmware(options, std::move(*paths), targets.usable);
+    case Firmware::network:
+        return set_up_network(paths->root(), targets.usable) ? 0 : exit_failed;
+    default:
+        for (const adm::BootTarget& target : targets.usable) {
+            std::fputs(adm::boot_record_text(target).c_str(), stdout);
+        }
         return 0;
     }
-    if (!reply) {
-        complain(reply.error().detail);
-        complain(fmt::format("initiator reported error ({} - {})", base::exit_code(reply.error().code),
-                             base::text(reply.error().code)));
-        return exit_failed;
-    }
-    for (const ipc::AttachedLun& lun : reply->luns) {
-        const std::string& where = lun.device.empty() ? lun.state : lun.device;
-        std::printf("iscsistart: LUN %llu: %s\n", static_cast<unsigned long long>(lun.number), where.c_str());
-    }
-    return 0;
-}
-
-/// Whether the kernel shows tables that boot firmware left for iSCSI (iBFT, or an adapter's own).
-bool has_boot_firmware(const records::Paths& paths) {
-    std::error_code error;
-    for (const char* name : {"ibft", "iscsi_boot0", "iscsi_boot1", "iscsi_boot2", "iscsi_boot3"}) {
-        if (std::filesystem::exists(paths.root() + "/sys/firmware/" + name, error)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/// -b, -N and -f. Without tables, what open-iscsi says; with tables we have to admit that we do not read
-/// them.
-int ask_firmware(Firmware what) {
-    if (has_boot_firmware(records::Paths::from_environment())) {
-        complain("the tables of this machine's boot firmware are not read by this version; "
-                 "give the values with -i, -t, -g and -a");
-        return base::exit_code(Errc::not_supported);
-    }
-    std::puts(what == Firmware::connect   ? "Could not get boot entry."
-              : what == Firmware::network ? "Could not setup fw entries."
-                                          : "Could not get list of targets from firmware.");
-    return base::exit_code(Errc::not_found);
 }
 
 int run(int argc, char** argv) {
@@ -359,7 +287,7 @@ int run(int argc, char** argv) {
         std::printf("iscsistart version %s\n", std::string(records::compat_version).c_str());
         return 0;
     }
-    return options->firmware == Firmware::none ? log_in(*options) : ask_firmware(options->firmware);
+    return options->firmware == Firmware::none ? log_in_by_hand(*options) : ask_firmware(*options);
 }
 
 } // namespace

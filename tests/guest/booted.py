@@ -41,9 +41,9 @@ done"""
 
 
 class Booted:
-    def __init__(self, lab, kernel="6.12", memory=1024, cpus=2, drives=(), root=""):
+    def __init__(self, lab, kernel="6.12", memory=1024, cpus=2, drives=(), root="", firmware=()):
         """drives: images that it has beside its own disk, as /dev/vdb and so on. root: what the kernel's command line says of
-        it where the guest has no disk, and an initramfs of its own."""
+        it where the guest has no disk, and an initramfs of its own. firmware: qemu's words for more in its firmware."""
         need("qemu-system-x86_64", "qemu-img")
         self.lab, self.boot_id = lab, ""
         self.image = os.environ["ISCSI_GUEST_DISK"]
@@ -66,7 +66,7 @@ class Booted:
             "-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net",
             "-object", "rng-random,id=random,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=random",
             "-device", "virtio-serial-pci", "-chardev", f"socket,id=agent,path={self.address},server=on,wait=off",
-            "-device", "virtserialport,chardev=agent,name=agent"]
+            "-device", "virtserialport,chardev=agent,name=agent", *firmware]
         self._switch_on()
 
     def _switch_on(self):

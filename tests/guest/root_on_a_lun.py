@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """A machine without a disk, whose root file system is on a LUN of tgtd: the initramfs that Debian's initramfs-tools makes
-with our package logs in, the system runs, its target comes and goes, and it shuts down clean."""
+with our package logs in, the system runs, its target comes and goes, and it shuts down clean. What to log in to is on the
+kernel's command line, or in the table of its firmware."""
 
 import os
 import re
@@ -10,6 +11,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "interop"))
 
+import ibft  # noqa: E402  pylint: disable=C0413
 from booted import HOST, Booted, load  # noqa: E402  pylint: disable=C0413
 from boots import daemon_pid, goes_on  # noqa: E402  pylint: disable=C0413
 from lab import INITIATOR, Lab, check  # noqa: E402  pylint: disable=C0413
@@ -18,12 +20,18 @@ from targets import Lun  # noqa: E402  pylint: disable=C0413
 
 TARGET = "iqn.2026-01.org.example:root"
 AWAY_SECONDS = 5
+ROOT_ADDRESS = "10.0.2.15"
+MAC, MAC_PLACE = "52:54:00:12:34:56", 1 << 3  # qemu's first interface: device 1 of bus 0
+
+
+def root_of(path, lab):
+    """Of the kernel's command line: the file system."""
+    return f"root=UUID={lab.run('blkid', '-p', '-s', 'UUID', '-o', 'value', path).out.strip()} ro"
 
 
 def words(path, target, lab):
     """Of the kernel's command line."""
-    uuid = lab.run("blkid", "-p", "-s", "UUID", "-o", "value", path).out.strip()
-    return (f"root=UUID={uuid} ro ip=10.0.2.15::{HOST}:255.255.255.0:guest:eth0:off iscsi_initiator={INITIATOR} "
+    return (f"{root_of(path, lab)} ip={ROOT_ADDRESS}::{HOST}:255.255.255.0:guest:eth0:off iscsi_initiator={INITIATOR} "
             f"iscsi_target_name={TARGET} iscsi_target_ip={HOST} iscsi_target_port={target.port}")
 
 
@@ -107,6 +115,70 @@ def initramfs():
         guest.run("sha256sum -c /data/sums")
         said = guest.run("journalctl -b -1 -q -o cat --grep 'Failed unmounting|I/O error|timed out' || true").strip()
         check(not said, f"at the shutdown it was said: {said}")
+        guest.power_off()
+        judge_disk(lab, path)
+
+
+def firmware_table(lab, target):
+    """qemu's words for an iBFT in the guest's firmware."""
+    path = os.path.join(lab.root, "ibft")
+    nic = {"mac": MAC, "place": MAC_PLACE, "address": ROOT_ADDRESS, "prefix": 24, "gateway": HOST, "dns": "10.0.2.3"}
+    with open(path, "wb") as file:
+        file.write(ibft.table(INITIATOR, nic, {"name": TARGET, "address": HOST, "port": target.port}))
+    return ["-acpitable", f"file={path}"]
+
+
+def judge_firmware(guest, target):
+    """The kernel shows the table, and our programs say what is in it."""
+    said = guest.run("iscsiadm -m fw")
+    wanted = f"""# BEGIN RECORD 2.1.8
+iface.initiatorname = {INITIATOR}
+iface.transport_name = tcp
+iface.hwaddress = {MAC}
+iface.bootproto = STATIC
+iface.ipaddress = {ROOT_ADDRESS}
+iface.prefix_len = 24
+iface.subnet_mask = 255.255.255.0
+iface.gateway = {HOST}
+iface.primary_dns = 10.0.2.3
+iface.vlan_id = 0
+iface.net_ifacename = eth0
+node.name = {TARGET}
+node.conn[0].address = {HOST}
+node.conn[0].port = {target.port}
+node.boot_lun = 00000000
+# END RECORD
+"""
+    check(said == wanted, f"iscsiadm -m fw says\n{said}")
+    guest.run(f"grep -x InitiatorName={INITIATOR} /etc/iscsi/initiatorname.iscsi")
+    guest.run("iscsiadm -m fw -l && iscsiadm -m session | grep -c . | grep -x 1")
+    guest.run(f"iscsiadm -m discovery -t fw | grep -x '{HOST}:{target.port},1 {TARGET}'")
+    guest.run("iscsiadm -m node -o show -S | grep -x 'node.startup = onboot' && iscsiadm -m node -L onboot", ok=15)
+    guest.run("iscsiadm -m node -U all", ok=21)
+
+
+def vlan_of_the_firmware(guest):
+    """Our host's kernel may have no VLANs; the guest's has."""
+    guest.run("""set -e
+        root=$(mktemp -d) && mkdir -p $root/sys/firmware $root/run && cp -r /sys/firmware/ibft $root/sys/firmware/ibft
+        cd $root/sys/firmware/ibft && rm -rf ethernet0/device && echo 7 >ethernet0/vlan && echo 02:00:00:00:00:07 >ethernet0/mac
+        ISCSI_ROOT=$root unshare -n sh -ec 'ip link add way address 02:00:00:00:00:07 type veth peer name other
+            iscsistart -N && ip -d link show way.7 | grep "vlan protocol 802.1Q id 7" && ip -4 address show way.7 | grep %s/24
+            grep -x "DEVICE=.way.7." $ISCSI_ROOT/run/net-way.7.conf'""" % ROOT_ADDRESS)
+
+
+def firmware():
+    "is told nothing but iscsi_auto: address, initiator name and target are those of an iBFT in its firmware"
+    with Lab() as lab:
+        path = os.path.join(lab.data, "root")
+        lab.run("cp", "--sparse=always", os.environ["ISCSI_GUEST_DISK"], path)
+        target = lab.tgtd()
+        target.add(TARGET, [Lun(path, volatile_cache=False)])
+        guest = Booted(lab, root=f"{root_of(path, lab)} iscsi_auto", firmware=firmware_table(lab, target))
+        guest.up()
+        judge_boot(guest)
+        judge_firmware(guest, target)
+        vlan_of_the_firmware(guest)
         guest.power_off()
         judge_disk(lab, path)
 

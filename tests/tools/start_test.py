@@ -148,15 +148,6 @@ class Start(unittest.TestCase):
             self.assertIn("ISCSI_DB_DIR", err)
         self.assertEqual(os.listdir(self.root), ["etc"])
 
-    def test_firmware_is_absent_or_admittedly_not_read(self):
-        for letter in "bNf":
-            self.assertEqual(self.start("-" + letter)[0::2], (21, ""))
-        os.makedirs(os.path.join(self.root, "sys/firmware/ibft"))
-        for letter in "bNf":
-            code, out, err = self.start("-" + letter)
-            self.assertEqual((code, out), (27, ""))
-            self.assertIn("not read by this version", err)
-
     def beside(self, script):
         """A copy of iscsistart with this program as the iscsid beside it."""
         folder = os.path.join(self.root, "sbin")
