@@ -21,7 +21,8 @@ class Start(unittest.TestCase):
 
     def setUp(self):
         self.root = tempfile.mkdtemp(prefix="iscsi-start-")
-        os.makedirs(os.path.join(self.root, "etc/iscsi"))
+        for folder in ("etc/iscsi", "sys/firmware"):  # where the kernel shows something, but no tables
+            os.makedirs(os.path.join(self.root, folder))
         self.daemon = None
 
     def tearDown(self):
