@@ -119,13 +119,14 @@ void print_help() {
     say("iscsiadm -m discoverydb [-t type -p portal [-I iface]...] [-o op [-n name -v value]...] [-D [-l]] "
         "[-P 0|1]\n"
         "iscsiadm -m discovery [-t type -p portal [-I iface]...] [-o op]... [-D] [-l] [-P 0|1]\n"
+        "iscsiadm -m discovery -t fw [-o op]... [-l] [-P 0|1]\n"
         "iscsiadm -m node [-T target] [-p portal] [-I iface] [-l [-W] | -u | -R | -s | -o op [-n name -v "
         "value]...]\n"
         "iscsiadm -m node -L all|manual|automatic|onboot [-W] | -U all|manual|automatic\n"
         "iscsiadm -m session [-r sid] [-u | -R | -s | -o op [-n name -v value]...] [-P 0..3] [-S]\n"
         "iscsiadm -m iface [-I iface [-o op [-n name -v value]...]] [-P 0|1]\n"
         "iscsiadm -m host [-H number] [-P 0..4]\n"
-        "iscsiadm -m fw\n"
+        "iscsiadm -m fw [-l [-W] [-n name -v value]...]\n"
         "iscsiadm -k 0\n\n");
     for (const OptionRow& row : option_rows) {
         say("  -{}, --{:<12} {}\n", static_cast<char>(row.letter), row.name, row.help);
