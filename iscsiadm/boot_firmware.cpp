@@ -22,7 +22,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t page_bytes = 4096;
-constexpr std::size_t tables_max = 64;
+constexpr std::size_t tables_max = 16;
 
 /// The start of a file of the kernel's; nothing when there is no regular file. Longer than a page: cut there,
 /// which is more than any value may have.

@@ -3,6 +3,7 @@
 #include "base/limits.hpp"
 #include "base/names.hpp"
 #include "base/text.hpp"
+#include "records/secret_reference.hpp"
 
 #include <algorithm>
 #include <fmt/format.h>
@@ -120,11 +121,20 @@ Result<void> check_boot_target(const BootTarget& target) {
             return checked;
         }
     }
+    // Firmware means what it says: no file of this machine's is to be opened for it.
+    for (const auto& [name, text] : std::array{texts[3], texts[5]}) {
+        if (records::secret_reference(text)) {
+            return fail(Errc::invalid, fmt::format("{} would be read as the name of a file", name));
+        }
+    }
     if (target.port == 0) {
         return wrong("port", "0");
     }
     if (target.username.empty() != target.password.empty()) {
         return fail(Errc::invalid, "there is only half of chap-name and chap-secret");
+    }
+    if (target.username.empty() && !target.username_in.empty()) {
+        return fail(Errc::invalid, "rev-chap-name stands without chap-name");
     }
     if (target.username_in.empty() != target.password_in.empty()) {
         return fail(Errc::invalid, "there is only half of rev-chap-name and rev-chap-name-secret");

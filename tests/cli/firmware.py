@@ -77,6 +77,8 @@ BAD = {
     "chap-secret is no text of one line": table(target0__chap_name="me", target0__chap_secret="a\nb"),
     "chap-name has more than 255 bytes": table(target0__chap_name="x" * 256, target0__chap_secret="y"),
     "there is only half of chap-name and chap-secret": table(target0__chap_name="me"),
+    "rev-chap-name stands without chap-name": table(target0__rev_chap_name="you", target0__rev_chap_name_secret="s"),
+    "chap-secret would be read as the name of a file": table(target0__chap_name="me", target0__chap_secret="file:/x"),
     "lun has more than 255 bytes": table(target0__lun="0" * 3000000),
     "the interface's name is 'a'b'": table(**{"ethernet0__device__net__a'b__x": "x"}),
 }

@@ -201,7 +201,8 @@ class Beside(FirmwareTest):
         taken = {"mac is '52:54:00'", "port is '99999'", "port is '0'", "ethernet0 prefix-len is '999'", "prefix-len is '64'",
                  "ethernet0 vlan is '4096'", "ip-addr is 'garbage\\x1b[2J'", "gateway is '10.1'",
                  "chap-secret is no text of one line", "chap-name has more than 255 bytes",
-                 "there is only half of chap-name and chap-secret", "lun has more than 255 bytes",
+                 "there is only half of chap-name and chap-secret", "rev-chap-name stands without chap-name",
+                 "chap-secret would be read as the name of a file", "lun has more than 255 bytes",
                  "the interface's name is 'a'b'"}
         found = set()
         for why, files in firmware.BAD.items():

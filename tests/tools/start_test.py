@@ -147,7 +147,7 @@ class Start(unittest.TestCase):
                                        cwd=self.root)
             self.assertEqual((code, out), (6, ""))
             self.assertIn("ISCSI_DB_DIR", err)
-        self.assertEqual(os.listdir(self.root), ["etc"])
+        self.assertEqual(sorted(os.listdir(self.root)), ["etc", "sys"])
 
     def beside(self, script):
         """A copy of iscsistart with this program as the iscsid beside it."""
