@@ -54,6 +54,7 @@ std::vector<Block> blocks_of(const BootAttributes& attributes, std::string_view 
         }
     }
     std::vector<Block> blocks;
+    blocks.reserve(found.size());
     for (const auto& [number, folder] : found) {
         blocks.emplace_back(attributes, folder);
     }

@@ -2,7 +2,7 @@
 by Debian's program is tools/firmware_test.py's business."""
 
 import os
-import resource
+import subprocess
 
 import firmware
 import harness
@@ -110,14 +110,21 @@ class Fw(harness.CliTest):
         for name in ("ethernet0/mac", "target0/flags"):  # no file, and one that would never end
             os.makedirs(os.path.join(self.root, "sys/firmware/ibft", name), exist_ok=True)
         os.mkfifo(os.path.join(self.root, "sys/firmware/ibft/target1/flags"))
-        most = 64 << 20
-        limits = resource.getrlimit(resource.RLIMIT_DATA)
-        resource.setrlimit(resource.RLIMIT_DATA, (most, limits[1]))
-        try:
-            code, out, err = self.run_adm("-m fw")
-        finally:
-            resource.setrlimit(resource.RLIMIT_DATA, limits)
-        self.assertEqual((code, out, err.count("\n")), (21, "", 1))
+        code, said, most = self.run_measured("-m", "fw")
+        self.assertEqual((code, said.count(b"\n")), (21, 1))
+        self.setUp_again()
+        code, _, usual = self.run_measured("-m", "fw")
+        self.assertEqual(code, 22)
+        self.assertLess(most - usual, 32 << 10)
+
+    def run_measured(self, *words):
+        """(exit code, all that it says, the most memory that it had: KiB)"""
+        with subprocess.Popen(["iscsiadm", *words], executable=harness.ISCSIADM, env=dict(os.environ, ISCSI_ROOT=self.root),
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+            said = process.stdout.read()
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        return process.returncode, said, usage.ru_maxrss
 
     def test_a_login_waits_as_a_boot_needs_it_and_stores_nothing(self):
         self.start_daemon()
