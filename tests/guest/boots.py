@@ -216,7 +216,8 @@ def service_and_package():
                   "iscsiadm -m node | grep -E '^192.0.2.1:3260,[^ ]+ iqn.2026-01.org.example:before$'")
         guest.run("! find /etc/iscsi -type d ! -perm 700 -o -type f ! -perm 600 | grep .")
         node = f"iscsiadm -m node -T {TARGET} -p {HOST}:{target.port} -I bound"
-        guest.run("iscsiadm -m iface -I bound -o new && iscsiadm -m iface -I bound -o update -n iface.net_ifacename -v eth0")
+        guest.run("set -e; iscsiadm -m iface -I bound -o new; iscsiadm -m iface -I bound -o update -n iface.ipaddress -v "
+                  "10.0.2.15; iscsiadm -m iface -I bound -o update -n iface.hwaddress -v $(cat /sys/class/net/eth0/address)")
         guest.run("systemctl is-enabled iscsid.socket iscsi.service iscsi-logout.service && systemctl is-active iscsid.socket && "
                   "! systemctl is-active iscsid")  # nobody has asked for it yet
         guest.run(f"{node} -o new && {node} -l && mkfs.ext4 -q /dev/disk/by-path/*-lun-1 && mkdir /data && "
