@@ -179,8 +179,8 @@ ring::Task<base::Result<std::string>> send_targets(Asking& asking, const bool& s
     }
 }
 
-void add_found(ipc::DiscoverReply& reply, login::DiscoveredTargets targets, const std::string& iface) {
-    for (login::DiscoveredPortal& portal : targets.portals) {
+void add_found(ipc::DiscoverReply& reply, base::DiscoveredTargets targets, const std::string& iface) {
+    for (base::DiscoveredPortal& portal : targets.portals) {
         ipc::FoundPortal found;
         found.target = std::move(portal.target_name);
         found.address = std::move(portal.address);

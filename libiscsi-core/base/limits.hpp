@@ -24,6 +24,11 @@ inline constexpr std::size_t send_targets_bytes_max = std::size_t{16} * 1024 * 1
 inline constexpr std::size_t discovered_targets_max = std::size_t{64} * 1024;
 inline constexpr std::size_t redirects_max = 10;
 
+// iSNS. Of one message that comes over TCP, all its PDUs together; a UDP datagram has no more than fits.
+inline constexpr std::size_t isns_message_bytes_max = std::size_t{16} * 1024 * 1024;
+inline constexpr std::size_t isns_datagram_bytes_max = std::size_t{64} * 1024;
+inline constexpr std::size_t isns_unasked_max = 64; ///< messages of a server that come with one answer
+
 // CHAP (RFC 7143 section 12.1.3).
 inline constexpr std::size_t chap_binary_bytes_max = 1024;
 inline constexpr std::size_t chap_name_bytes_max = 255;

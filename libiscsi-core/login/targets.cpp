@@ -1,21 +1,17 @@
 #include "login/targets.hpp"
 
-#include "base/limits.hpp"
 #include "base/names.hpp"
 #include "base/text.hpp"
 #include "wire/keys.hpp"
 
 #include <fmt/format.h>
 #include <optional>
-#include <unordered_set>
 
 namespace iscsi::login {
 namespace {
 
 using base::Errc;
 using base::Result;
-
-constexpr std::size_t rejected_max = 100; ///< lines of the report; the rest is only counted
 
 tl::unexpected<base::Error> bad_address(std::string_view text, std::string_view why) {
     return base::fail(Errc::protocol,
@@ -34,18 +30,15 @@ public:
         if (pair.key == "TargetAddress") {
             return on_address(pair.value);
         }
-        reject(fmt::format("key {} in a list of targets", base::printable(pair.key, 80)));
+        found_.reject(fmt::format("key {} in a list of targets", base::printable(pair.key, 80)));
         return {};
     }
 
-    Result<DiscoveredTargets> finish() {
+    Result<base::DiscoveredTargets> finish() {
         if (Result<void> closed = close_record(); !closed) {
             return base::fail(closed.error());
         }
-        if (rejected_count_ > rejected_max) {
-            result_.rejected.push_back(fmt::format("and {} more", rejected_count_ - rejected_max));
-        }
-        return std::move(result_);
+        return found_.take();
     }
 
 private:
@@ -58,14 +51,14 @@ private:
         has_address_ = false;
         name_ = name;
         if (!valid) {
-            reject(valid.error().message());
+            found_.reject(valid.error().message());
         }
         return {};
     }
 
     Result<void> on_address(std::string_view text) {
         if (name_state_ == NameState::none) {
-            reject("a TargetAddress before any TargetName");
+            found_.reject("a TargetAddress before any TargetName");
         }
         if (name_state_ != NameState::good) {
             return {};
@@ -73,7 +66,7 @@ private:
         has_address_ = true;
         Result<PortalAddress> address = parse_target_address(text);
         if (!address) {
-            reject(fmt::format("{}: {}", name_, address.error().message()));
+            found_.reject(fmt::format("{}: {}", name_, address.error().message()));
             return {};
         }
         if (base::is_unspecified_address(address->host)) {
@@ -81,7 +74,7 @@ private:
         }
         if (base::is_link_local_address(address->host) && address->host.find('%') == std::string::npos) {
             if (link_.empty()) {
-                reject(fmt::format("{}: {}: a link-local address, on which link is not known", name_,
+                found_.reject(fmt::format("{}: {}: a link-local address, on which link is not known", name_,
                                    base::printable(text, 80)));
                 return {};
             }
@@ -96,35 +89,16 @@ private:
         return nameless_place ? add({asked_.host, asked_.port, -1}) : Result<void>{};
     }
 
-    Result<void> add(const PortalAddress& at) {
-        if (!seen_.insert(fmt::format("{} {} {} {}", name_, base::comparable_host(at.host), at.port, at.tpgt))
-                 .second) {
-            return {};
-        }
-        if (result_.portals.size() == base::limits::discovered_targets_max) {
-            return base::fail(Errc::protocol, fmt::format("the target lists more than {} portals",
-                                                          base::limits::discovered_targets_max));
-        }
-        result_.portals.push_back({name_, at.host, at.port, at.tpgt});
-        return {};
-    }
-
-    void reject(std::string why) {
-        if (++rejected_count_ <= rejected_max) {
-            result_.rejected.push_back(std::move(why));
-        }
-    }
+    Result<void> add(const PortalAddress& at) { return found_.add({name_, at.host, at.port, at.tpgt}); }
 
     enum class NameState : std::uint8_t { none, good, bad };
 
     const PortalAddress& asked_;
     std::string_view link_;
-    DiscoveredTargets result_;
-    std::unordered_set<std::string> seen_;
+    base::DiscoveredCollector found_;
     std::string name_;
     NameState name_state_ = NameState::none;
     bool has_address_ = false;
-    std::size_t rejected_count_ = 0;
 };
 
 /// The host at the front of `rest`, which is left with what follows it; empty when brackets do not match.
@@ -175,8 +149,8 @@ Result<PortalAddress> parse_target_address(std::string_view text) {
     return address;
 }
 
-Result<DiscoveredTargets> parse_targets(std::string_view text, const PortalAddress& asked,
-                                        std::string_view link) {
+Result<base::DiscoveredTargets> parse_targets(std::string_view text, const PortalAddress& asked,
+                                              std::string_view link) {
     wire::KeyReader pairs(text);
     const std::size_t percent = asked.host.find('%');
     Collector collector(

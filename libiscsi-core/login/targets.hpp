@@ -3,12 +3,12 @@
 // functions; any thread.
 #pragma once
 
+#include "base/discovered.hpp"
 #include "base/result.hpp"
 
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <vector>
 
 namespace iscsi::login {
 
@@ -25,26 +25,12 @@ struct PortalAddress {
 /// host[:port][,tpgt] of a TargetAddress (RFC 7143 section 13.8). Errc::protocol.
 base::Result<PortalAddress> parse_target_address(std::string_view text);
 
-/// A way to reach a target.
-struct DiscoveredPortal {
-    std::string target_name;
-    std::string address; ///< IPv6 without brackets
-    std::uint16_t port = default_port;
-    std::int32_t tpgt = -1; ///< -1: not known
-    bool operator==(const DiscoveredPortal&) const = default;
-};
-
-struct DiscoveredTargets {
-    std::vector<DiscoveredPortal> portals; ///< in the target's order, without repetitions
-    std::vector<std::string> rejected;     ///< printable, one line each: what was left out and why; bounded
-};
-
 /// `text` is the whole SendTargets answer; `asked` the portal it came from, which stands in where a target
 /// has no address, or 0.0.0.0 or [::]. A link-local address without a scope is one on the link that was
 /// asked: that of `asked`, else `link`, the name of a network interface; it is left out when neither is known
 /// (RFC 4007 section 6). Errc::protocol on text that is not key=value, Errc::protocol beyond
 /// limits::discovered_targets_max.
-base::Result<DiscoveredTargets> parse_targets(std::string_view text, const PortalAddress& asked,
-                                              std::string_view link = {});
+base::Result<base::DiscoveredTargets> parse_targets(std::string_view text, const PortalAddress& asked,
+                                                    std::string_view link = {});
 
 } // namespace iscsi::login

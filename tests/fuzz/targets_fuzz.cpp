@@ -92,9 +92,9 @@ std::string text_of_pdus(std::string_view stream, unsigned seed) {
 }
 
 /// As the daemon tells iscsiadm.
-std::vector<ipc::FoundPortal> over_the_socket(login::DiscoveredTargets targets) {
+std::vector<ipc::FoundPortal> over_the_socket(base::DiscoveredTargets targets) {
     ipc::DiscoverReply reply;
-    for (login::DiscoveredPortal& portal : targets.portals) {
+    for (base::DiscoveredPortal& portal : targets.portals) {
         reply.found.push_back({portal.target_name, portal.address, portal.port, portal.tpgt, "default"});
     }
     reply.rejected = std::move(targets.rejected);

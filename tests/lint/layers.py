@@ -14,16 +14,18 @@ MAY_INCLUDE = {
     "ipc": ["base", "records"],
     "login": ["base", "wire"],
     "session": ["base", "wire", "scsi"],
+    "isns": ["base"],
     #
     "ring": ["base"],
     "block": ["base", "ring"],
     "shard": ["base", "wire", "scsi", "login", "session", "ring", "block"],
-    "control": ["base", "wire", "scsi", "records", "ipc", "login", "session", "ring", "block", "shard"],
+    "control": ["base", "wire", "scsi", "records", "ipc", "login", "session", "isns", "ring", "block",
+                "shard"],
     "iscsid": ["base", "records", "ring", "block", "control"],
     "iscsiadm": ["base", "records", "ipc"],
     "tools": ["base", "records", "ipc"],
 }
-IN_CORE = ["base", "wire", "scsi", "records", "ipc", "login", "session"]
+IN_CORE = ["base", "wire", "scsi", "records", "ipc", "login", "session", "isns"]
 IN_DAEMON = ["ring", "block", "shard", "control"]
 
 # What one family of files of a room knows and no other file of that room may know.

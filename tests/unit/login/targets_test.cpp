@@ -4,8 +4,8 @@
 
 #include <catch2/catch.hpp>
 
+using iscsi::base::DiscoveredPortal;
 using iscsi::base::Errc;
-using iscsi::login::DiscoveredPortal;
 using iscsi::login::parse_target_address;
 using iscsi::login::parse_targets;
 using iscsi::login::PortalAddress;
