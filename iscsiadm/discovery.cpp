@@ -357,10 +357,6 @@ int run_discovery(const Context& context) {
     if (!is_discovering(options)) {
         return run_record_op(context);
     }
-    if (kind_of(options) == RecordKind::isns) {
-        complain("iSNS discovery: {}", base::text(base::Errc::not_supported));
-        return exit_of(base::Errc::not_supported);
-    }
     bool anew = options.mode == Mode::discovery && options.type.has_value();
     if (options.mode == Mode::discovery) {
         return discover(context, [&] { return anew ? record_of_type(context) : record_stored(context); });

@@ -27,7 +27,7 @@ inline constexpr std::array option_rows{
     OptionRow{'I', "interface", required_argument, "dni", "interface record; may be repeated in discovery"},
     OptionRow{'o', "op", required_argument, "dnsih",
               "new, update, delete, show, nonpersistent; iface: apply, applyall"},
-    OptionRow{'t', "type", required_argument, "dh", "sendtargets (st); isns: its records only"},
+    OptionRow{'t', "type", required_argument, "dh", "sendtargets (st), or isns: a server that knows targets"},
     OptionRow{'n', "name", required_argument, "dnsihf", "key to change; may be repeated with its -v"},
     OptionRow{'v', "value", required_argument, "dnsihf", "value of the key"},
     OptionRow{'H', "host", required_argument, "ih", "host number or MAC address"},

@@ -4,6 +4,7 @@
 // lost_caches.cpp, restore.cpp.
 #pragma once
 
+#include "base/discovered.hpp"
 #include "base/limits.hpp"
 #include "base/result.hpp"
 #include "block/backends.hpp"
@@ -89,6 +90,12 @@ private:
     ring::Task<ipc::Reply> list_sessions();
     ipc::Reply info() const;
     void watch_network();
+
+    // discover.cpp
+    /// What a discovery record (with its secrets) gives through an interface. Errors carry open-iscsi's exit
+    /// code, and a line for each try.
+    ring::Task<base::Result<base::DiscoveredTargets>> find_targets(const records::Record& discovery,
+                                                                   const records::Record& iface);
 
     // log_in.cpp
     base::Result<void> check_login(const ipc::Login& request, const records::Record& node_with_secrets);

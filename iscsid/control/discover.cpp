@@ -1,7 +1,9 @@
-// SendTargets discovery: through each interface in turn a discovery session, its answer, the list.
+// Discovery: SendTargets, through each interface in turn a discovery session and its answer; or a query of an
+// iSNS server, by each interface's initiator.
 #include "base/names.hpp"
 #include "base/text.hpp"
 #include "control/daemon.hpp"
+#include "control/isns_client.hpp"
 #include "control/log.hpp"
 #include "control/log_in.hpp"
 #include "control/resolve.hpp"
@@ -192,7 +194,43 @@ void add_found(ipc::DiscoverReply& reply, base::DiscoveredTargets targets, const
     std::ranges::move(targets.rejected, std::back_inserter(reply.rejected));
 }
 
+ring::Task<base::Result<base::DiscoveredTargets>> ask_isns(ring::Loop& loop, const Record& discovery,
+                                                           const Record& iface,
+                                                           const records::InitiatorName& initiator) {
+    auto options = tcp_options(iface);
+    auto self = initiator_of(iface, initiator);
+    if (!options || !self) {
+        co_return base::fail(options ? std::move(self.error()) : std::move(options.error()));
+    }
+    IsnsClient client(loop, self->name);
+    const records::Portal server = records::discovery_portal(discovery);
+    auto connected = co_await client.connect(server);
+    if (!connected) {
+        co_return base::fail(std::move(connected.error()));
+    }
+    auto targets = co_await client.query_as_guest();
+    co_await client.end();
+    co_return targets;
+}
+
 } // namespace
+
+ring::Task<base::Result<base::DiscoveredTargets>> Daemon::find_targets(const Record& discovery,
+                                                                       const Record& iface) {
+    if (discovery.kind() == records::RecordKind::isns) {
+        auto targets = co_await ask_isns(*loop_, discovery, iface, config_.initiator);
+        co_return targets;
+    }
+    const records::Portal portal = records::discovery_portal(discovery);
+    Place asked{portal.address, portal.port};
+    Asking asking{*loop_, discovery, iface, config_.initiator, asked, asked, {}, false, {}};
+    auto text = co_await send_targets(asking, stopping_);
+    if (!text) {
+        co_return base::fail(std::move(text.error()));
+    }
+    login::PortalAddress answered{asking.place.host, asking.place.port, -1};
+    co_return login::parse_targets(*text, answered, tcp_options(iface)->net_device);
+}
 
 ring::Task<ipc::Reply> Daemon::discover(ipc::Discover request) {
     ipc::DiscoverReply reply;
@@ -215,17 +253,9 @@ ring::Task<ipc::Reply> Daemon::discover(ipc::Discover request) {
         co_return ipc::Reply(std::move(refused));
     }
     for (const Record& iface : request.ifaces) {
-        Place asked{portal.address, portal.port};
-        Asking asking{*loop_, *discovery, iface, config_.initiator, asked, asked, {}, false, {}};
-        auto text = co_await send_targets(asking, stopping_);
-        if (!text) {
-            log::warning("discovery at {}: {}", portal.address, text.error().message());
-            ipc::ErrorReply failed{std::move(text.error())};
-            co_return ipc::Reply(std::move(failed));
-        }
-        login::PortalAddress answered{asking.place.host, asking.place.port, -1};
-        auto targets = login::parse_targets(*text, answered, tcp_options(iface)->net_device);
+        auto targets = co_await find_targets(*discovery, iface);
         if (!targets) {
+            log::warning("discovery at {}: {}", portal.address, targets.error().message());
             ipc::ErrorReply failed{std::move(targets.error())};
             co_return ipc::Reply(std::move(failed));
         }

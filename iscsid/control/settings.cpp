@@ -107,13 +107,12 @@ login::Offers offers_of(const Record& node) {
 /// The interface's own name goes before the host's.
 base::Result<void> name_initiator(login::LoginConfig& config, const Record& iface,
                                   const records::InitiatorName& initiator) {
-    const std::string& own = iface.text(Key::iface_initiatorname);
-    config.initiator_name = own.empty() ? initiator.name : own;
-    config.initiator_alias = initiator.alias;
-    if (config.initiator_name.empty()) {
-        return base::fail(base::Errc::invalid,
-                          "there is no InitiatorName: set one in initiatorname.iscsi and start iscsid again");
+    auto own = initiator_of(iface, initiator);
+    if (!own) {
+        return base::fail(std::move(own.error()));
     }
+    config.initiator_name = std::move(own->name);
+    config.initiator_alias = std::move(own->alias);
     return {};
 }
 
@@ -219,6 +218,19 @@ bool share_target_secret(const Record& one, const Record& other) {
     const std::string& secret = one.text(Key::session_password_in);
     return !secret.empty() &&
            login::same_secret(base::bytes_of(secret), base::bytes_of(other.text(Key::session_password_in)));
+}
+
+base::Result<records::InitiatorName> initiator_of(const Record& iface,
+                                                  const records::InitiatorName& initiator) {
+    records::InitiatorName name = initiator;
+    if (const std::string& own = iface.text(Key::iface_initiatorname); !own.empty()) {
+        name.name = own;
+    }
+    if (name.name.empty()) {
+        return base::fail(base::Errc::invalid,
+                          "there is no InitiatorName: set one in initiatorname.iscsi and start iscsid again");
+    }
+    return name;
 }
 
 base::Result<login::LoginConfig> discovery_login(const Record& discovery, const Record& iface,

@@ -28,6 +28,11 @@ std::vector<std::string> chap_warnings(const records::Record& node_with_secrets)
 /// pass for the other (RFC 7143 section 9.2.1).
 bool share_target_secret(const records::Record& one, const records::Record& other);
 
+/// Who we are through an interface (or with a node record, which has its keys). Errors: Errc::invalid, there
+/// is no name.
+base::Result<records::InitiatorName> initiator_of(const records::Record& iface,
+                                                  const records::InitiatorName& initiator);
+
 /// The login of a discovery session with a send_targets record through an interface.
 base::Result<login::LoginConfig> discovery_login(const records::Record& discovery,
                                                  const records::Record& iface,

@@ -61,7 +61,8 @@ ring::Task<void> Link::end(ring::Stream::Ending ending) {
 std::string Link::local_address() const {
     sockaddr_storage address{};
     socklen_t bytes = sizeof address;
-    if (stream_.fd() < 0 || ::getsockname(stream_.fd(), reinterpret_cast<sockaddr*>(&address), &bytes) != 0) {
+    const int fd = connected_fd_ >= 0 ? connected_fd_ : stream_.fd();
+    if (fd < 0 || ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &bytes) != 0) {
         return {};
     }
     char text[INET6_ADDRSTRLEN] = "";

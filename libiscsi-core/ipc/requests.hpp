@@ -23,7 +23,7 @@ inline constexpr std::uint32_t protocol_version = 1;
 
 // ---- requests ----
 
-/// SendTargets at the portal of `discovery`, once through each of `ifaces`.
+/// What the portal of `discovery` (a target's, or an iSNS server's) knows, once through each of `ifaces`.
 struct Discover {
     records::Record discovery{records::RecordKind::send_targets};
     std::vector<records::Record> ifaces;
@@ -56,7 +56,7 @@ using Request = std::variant<Discover, Login, Logout, Sessions, Rescan, Stop, In
 
 // ---- replies ----
 
-/// One line of a SendTargets answer.
+/// A way to a target that a discovery found.
 struct FoundPortal {
     std::string target;
     std::string address; ///< as the target reported it, IPv6 without brackets

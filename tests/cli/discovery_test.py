@@ -81,6 +81,18 @@ class Discovery(harness.CliTest):
         self.assertEqual(request["discovery"]["values"]["discovery.sendtargets.address"], "10.0.0.1")
         self.assertEqual([iface["kind"] for iface in request["ifaces"]], ["iface"])
 
+    def test_an_isns_server_is_asked(self):
+        self.expect("-m discovery -t isns -p 10.0.0.1", FLAT)
+        self.expect("-m discoverydb -t isns -p 10.0.0.1:3205 -D", FLAT)
+        self.expect("-m discovery", "10.0.0.1:3205 via isns\n")
+        self.expect("-m node", FLAT)
+        self.expect(f"-m node -T {T1}", dumps.node(T1, source="10.0.0.1", source_port=3205, origin="isns"))
+        self.assertIn("discovery.isns.use_discoveryd = No\n", self.file("isns/10.0.0.1,3205/isns_config"))
+        self.assertEqual([request["discovery"]["kind"] for request in self.daemon.requests("discover")], ["isns"] * 2)
+        self.daemon.answers["discover"] = lambda _: error(25, "the iSNS server refused: busy")
+        self.expect("-m discovery -t isns -p 10.0.0.1", code=25, err="the iSNS server refused: busy\n"
+                    "Could not perform iSNS discovery: iSNS query failed")
+
     def test_trees(self):
         self.expect("-m discovery -t sendtargets -p 10.0.0.1:3260 -P 1", TREE)
         rest = "iSNS:\nNo targets found.\nSTATIC:\nNo targets found.\nFIRMWARE:\nNo targets found.\n"

@@ -277,6 +277,11 @@ class Lab:
 
         return Istgt(self, *args, **options)
 
+    def isnsd(self, **options):
+        from targets import Isnsd
+
+        return Isnsd(self, **options)
+
     # The programs under test
 
     def program(self, name):

@@ -1,4 +1,4 @@
-"""The targets nobody here wrote: Debian's tgtd and istgt, driven as their own tools and files want it."""
+"""What nobody here wrote: Debian's tgtd, istgt and isnsd, driven as their own tools and files want it."""
 
 import dataclasses
 import os
@@ -205,3 +205,44 @@ class Istgt:
 
 def _private(path, flags):
     return os.open(path, flags, 0o600)
+
+
+class Isnsd:
+    """An iSNS server with its database in memory, where everyone sees everyone. Nobody signs anything."""
+
+    def __init__(self, lab, **settings):
+        need("isnsd", "isnsadm")
+        self.lab, self.port = lab, lab.port()
+        self.portal = f"127.0.0.1:{self.port}"
+        self.root = os.path.join(lab.root, f"isnsd{self.port}")
+        os.mkdir(self.root)
+        self._configure("isnsd", SourceName="iqn.2026-01.org.example:isnsd", BindAddress=self.portal,
+                        PIDFile=f"{self.root}/pid", DefaultDiscoveryDomain=1, SLPRegister=0, **settings)
+        self.start()
+
+    def start(self):
+        """Also again, after it was ended: it knows nobody then."""
+        command = ["isnsd", "-f", "-4", "-c", f"{self.root}/isnsd.conf", "-d", "message", "-d", "scn"]
+        self.process = self.lab.start(f"isnsd{self.port}", command)
+        wait_until(lambda: _listens("127.0.0.1", self.port), 10, "isnsd's port")
+
+    def _configure(self, name, **settings):
+        settings = {"Security": 0, "ControlSocket": f"{self.root}/control", **settings}
+        with open(f"{self.root}/{name}.conf", "w", encoding="ascii") as file:
+            file.writelines(f"{key} = {value}\n" for key, value in settings.items())
+
+    def admin(self, *words, **options):
+        self._configure("isnsadm", SourceName="iqn.2026-01.org.example:storage", ServerAddress=self.portal)
+        return self.lab.run("isnsadm", "-c", f"{self.root}/isnsadm.conf", *words, **options)
+
+    def register(self, target, portal):
+        """Targets of one portal are one entity: a portal belongs to no other."""
+        self.admin("--register", f"entity=tgtd-{portal}", f"target={target}", f"portal={portal}")
+
+    def deregister(self, target):
+        self.admin("--deregister", f"iscsi-name={target}")
+
+    def nodes(self):
+        """The iSCSI names that are registered."""
+        listed = self.admin("--list", "nodes", quiet=True).out
+        return [line.split('"')[1] for line in listed.splitlines() if "iSCSI name" in line]

@@ -1,12 +1,12 @@
 # shellcheck shell=bash disable=SC2034
 # Sourced by ./demo and ./check: which Debian packages each needs, and installing the missing ones.
-# Services that come with a package (tgt, istgt, multipath-tools, apparmor) are not left running or enabled on the machine.
+# Services that come with a package (tgt, istgt, isnsd, multipath-tools, apparmor) are not left running or enabled on the machine.
 
 build_packages=(g++ cmake ninja-build pkg-config liburing-dev libisal-dev libssl-dev libfmt-dev
   nlohmann-json3-dev libexpected-dev libnl-3-dev libnl-genl-3-dev libmount-dev libsystemd-dev)
 demo_packages=("${build_packages[@]}" tgt libnbd-bin qemu-utils procps)
 check_packages=("${demo_packages[@]}" git clang clang-format clang-tidy binutils python3 catch2 libclang-rt-14-dev libiscsi-dev
-  libiscsi-bin libnbd-dev nftables istgt fio e2fsprogs util-linux mount
+  libiscsi-bin libnbd-dev nftables istgt open-isns-server open-isns-utils fio e2fsprogs util-linux mount
   qemu-system-x86 mmdebstrap dpkg-dev debhelper dh-apparmor apparmor busybox-static kmod cpio xz-utils udev
   xfsprogs sg3-utils fdisk iproute2 dmsetup lvm2 multipath-tools strace groff-base)
 
@@ -38,7 +38,7 @@ install_packages() { # log-file package...
     DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1 || status=$?
   [[ $ours == no ]] || rm -f "$policy"
   local package
-  local -A services=([tgt]=tgt [istgt]=istgt [multipath-tools]='multipathd.service multipathd.socket'
+  local -A services=([tgt]=tgt [istgt]=istgt [open-isns-server]=isnsd [multipath-tools]='multipathd.service multipathd.socket'
     [apparmor]=apparmor.service)
   for package in "${!services[@]}"; do
     if [[ " ${missing[*]} " == *" $package "* ]] && command -v systemctl >/dev/null; then
