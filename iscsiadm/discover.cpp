@@ -35,26 +35,12 @@ base::Result<std::vector<records::Record>> read_bindings(const Context& context)
     if (!context.options.ifaces.empty()) {
         return base::fail(base::Errc::not_found);
     }
-    auto all = context.store.ifaces(warnings);
+    auto all = context.store.discovery_ifaces(warnings);
     complain_of(warnings);
     if (!all) {
         complain_lines(all.error().message());
-        return base::fail(all.error());
     }
-    for (records::Record& iface : *all) {
-        if (!records::is_builtin_iface(iface.text(Key::iface_name)) &&
-            iface.text(Key::iface_transport_name) == "tcp") {
-            bindings.push_back(std::move(iface));
-        }
-    }
-    if (bindings.empty()) {
-        auto iface = records::make_iface("default");
-        if (!iface) {
-            return base::fail(iface.error());
-        }
-        bindings.push_back(std::move(*iface));
-    }
-    return bindings;
+    return all;
 }
 
 std::vector<records::NodeId> ids_of(const std::vector<ipc::FoundPortal>& found) {

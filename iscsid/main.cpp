@@ -137,10 +137,16 @@ bool may_serve_kernel_devices(const records::Config& config, const records::Path
     return config.daemon.text(records::Key::daemon_block) != "socket" || !no_state;
 }
 
-control::DaemonConfig daemon_config(process::Files files, const records::Paths& paths) {
+control::DaemonConfig daemon_config(process::Files files, const records::Paths& paths,
+                                    const process::Options& options) {
     const records::Record& settings = files.config.daemon;
     control::DaemonConfig config;
     config.paths = paths;
+    const std::string& db_dir = settings.text(records::Key::daemon_db_dir);
+    if (!paths.db_dir_is_chosen() && db_dir.starts_with('/')) {
+        config.paths = records::Paths(paths.root(), db_dir);
+    }
+    config.config_file = options.config_file;
     config.shards = shard_count(files.config);
     config.initiator = std::move(files.initiator);
     config.block = settings.text(records::Key::daemon_block);
@@ -209,7 +215,7 @@ int run(const process::Options& options, const records::Paths& paths, process::B
     if (signals < 0) {
         return fail_to_start(options, "signalfd failed");
     }
-    auto daemon = control::Daemon::create(daemon_config(std::move(*files), paths));
+    auto daemon = control::Daemon::create(daemon_config(std::move(*files), paths, options));
     if (!daemon) {
         return fail_to_start(options, daemon.error().message());
     }

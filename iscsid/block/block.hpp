@@ -88,6 +88,9 @@ public:
     /// What users are told from now on; those that do not ask again keep what they know.
     virtual void resize(const Attributes& attributes) = 0;
 
+    /// How many users it has, where it knows them. Of a kernel device only the kernel knows.
+    virtual std::size_t users() const { return 0; }
+
     /// Takes no more requests and ends its users. Requests at the handler must still be completed; `closed`
     /// runs once after the last of them, at the end of a turn and never before this returns. The queue may be
     /// destroyed then, from inside `closed` too, and not before.

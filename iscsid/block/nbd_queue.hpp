@@ -31,6 +31,7 @@ public:
 
     /// Clients that are connected now.
     std::size_t clients() const;
+    std::size_t users() const override { return clients(); }
 
 private:
     struct Client final : NbdConnection::Owner, ring::Stream::Owner {

@@ -21,6 +21,8 @@ std::size_t pool_bytes(unsigned shards) {
                       std::size_t{base::limits::block_request_bytes_max}, base::limits::shard_pool_bytes);
 }
 
+constexpr base::Duration farewell_time = std::chrono::seconds(2);
+
 } // namespace
 
 Daemon::Daemon(DaemonConfig config) : config_(std::move(config)), state_(config_.paths.sessions_dir()) {}
@@ -136,6 +138,9 @@ ring::Task<ipc::Reply> Daemon::list_sessions() {
 
 ring::Task<void> Daemon::end_sessions() {
     stopping_ = true;
+    if (discoveryd_) {
+        discoveryd_->end();
+    }
     for (std::uint32_t sid : registry_.sids()) {
         // While one was waited for, others may have ended by themselves.
         ManagedSession* session = registry_.find(sid);
@@ -150,9 +155,15 @@ ring::Task<void> Daemon::end_sessions() {
         }
     }
     network_->end();
-    if (!leaves_devices_) {
-        co_await recoveries_.join();
+    if (leaves_devices_) {
+        // Users wait for the next daemon: what can be said to iSNS servers until then is said.
+        const base::TimePoint give_up_at = loop_->now() + farewell_time;
+        ring::EventOrDeadline farewell(*loop_, discoveryd_->ended(), give_up_at);
+        co_await farewell;
+        co_return;
     }
+    co_await discovering_.join();
+    co_await recoveries_.join();
 }
 
 void Daemon::stop_shards() {

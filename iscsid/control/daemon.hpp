@@ -1,6 +1,6 @@
 // The daemon: owns control's loop, the shards and the sessions, and answers requests. Its procedures are
-// coroutines on control's thread, one file each: discover.cpp, log_in.cpp, attach.cpp, absent.cpp,
-// compare.cpp, scan_news.cpp, resize.cpp, log_out.cpp, safe_logout.cpp, recover.cpp, fence.cpp,
+// coroutines on control's thread, one file each: discover.cpp, discovery_host.cpp, log_in.cpp, attach.cpp,
+// absent.cpp, compare.cpp, scan_news.cpp, resize.cpp, log_out.cpp, safe_logout.cpp, recover.cpp, fence.cpp,
 // lost_caches.cpp, restore.cpp.
 #pragma once
 
@@ -9,6 +9,7 @@
 #include "base/result.hpp"
 #include "block/backends.hpp"
 #include "block/device_use.hpp"
+#include "control/discoveryd.hpp"
 #include "control/network_watch.hpp"
 #include "control/registry.hpp"
 #include "control/scan.hpp"
@@ -38,11 +39,13 @@ struct DaemonConfig {
     base::Duration doubt_max = base::limits::scsi_doubt_max;
     /// Between two looks at a unit that could not be shown yet.
     base::Duration absent_pause = std::chrono::seconds(30);
+    /// iscsid.conf, for what is discovered; empty: that of `paths`.
+    std::string config_file;
     /// See block::Backends::Config; may be empty.
     std::function<void(const std::string& module)> load_module;
 };
 
-class Daemon final : public ManagedSession::Listener {
+class Daemon final : public ManagedSession::Listener, private DiscoveryHost {
 public:
     /// Starts the shards. On the thread that will run the loop.
     static base::Result<std::unique_ptr<Daemon>> create(DaemonConfig config);
@@ -52,7 +55,7 @@ public:
     /// chooses how new block devices are made. Before the first request.
     ring::Task<void> begin();
 
-    ring::Loop& loop() { return *loop_; }
+    ring::Loop& loop() override { return *loop_; }
     /// One for each shard, until stop_shards().
     std::vector<ring::Loop*> shard_loops() const;
     const records::Paths& paths() const { return config_.paths; }
@@ -96,6 +99,14 @@ private:
     /// code, and a line for each try.
     ring::Task<base::Result<base::DiscoveredTargets>> find_targets(const records::Record& discovery,
                                                                    const records::Record& iface);
+
+    // As the host of discoveryd.
+    const records::InitiatorName& initiator() const override { return config_.initiator; }
+    ring::Task<base::Result<base::DiscoveredTargets>> ask(const records::Record& discovery,
+                                                          const records::Record& iface) override;
+    std::vector<std::pair<std::uint32_t, records::NodeId>> sessions() const override;
+    ring::Task<base::Result<void>> begin_session(records::Record node, bool multiple) override;
+    ring::Task<base::Result<void>> end_session_if_unused(std::uint32_t sid) override;
 
     // log_in.cpp
     base::Result<void> check_login(const ipc::Login& request, const records::Record& node_with_secrets);
@@ -181,6 +192,11 @@ private:
     ring::Task<void> abandon_session(ManagedSession& session);
 
     // safe_logout.cpp
+    bool spares_users(const ManagedSession& session) const {
+        return config_.safe_logout || session.only_if_unused;
+    }
+    /// Of exports, whose users the kernel does not know. Errors: busy.
+    ring::Task<base::Result<void>> check_exports(ManagedSession& session);
     /// Sees to it that nobody uses the session's devices, and keeps it so while the claims live. Errors:
     /// busy, saying who does.
     ring::Task<base::Result<void>> claim_devices(ManagedSession& session,
@@ -249,6 +265,8 @@ private:
     std::unique_ptr<block::Backends> backends_;
     std::vector<std::unique_ptr<shard::Shard>> shards_;
     Registry registry_;
+    std::unique_ptr<Discoveryd> discoveryd_;
+    ring::TaskGroup discovering_;
     ring::TaskGroup recoveries_;
     std::unique_ptr<NetworkWatch> network_;
     std::mt19937 dice_; ///< for pauses

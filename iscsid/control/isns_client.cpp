@@ -13,18 +13,25 @@ namespace {
 
 using base::Errc;
 
-constexpr base::Duration connect_time = std::chrono::seconds(10);
-constexpr base::Duration answer_time = std::chrono::seconds(15);
-
 /// Whatever keeps a server from answering is one kind of failure to whoever asked it.
 tl::unexpected<base::Error> no_answer(const base::Error& error) {
     return base::fail(Errc::isns_query, error.message());
 }
 
+isns::Address address_from(const std::string& text) {
+    isns::Address address{};
+    const std::string unscoped = text.substr(0, text.find('%'));
+    if (::inet_pton(AF_INET6, unscoped.c_str(), address.data()) != 1) {
+        address.at(10) = address.at(11) = std::byte{0xff};
+        ::inet_pton(AF_INET, unscoped.c_str(), &address.at(12));
+    }
+    return address;
+}
+
 } // namespace
 
-IsnsClient::IsnsClient(ring::Loop& loop, std::string node)
-    : loop_(loop), node_(std::move(node)), link_(loop), exchange_(node_, answer_time) {}
+IsnsClient::IsnsClient(ring::Loop& loop, std::string node, IsnsTimes times)
+    : loop_(loop), node_(std::move(node)), times_(times), link_(loop), exchange_(node_, times.answer) {}
 
 ring::Task<base::Result<void>> IsnsClient::connect(const records::Portal& server) {
     auto endpoints = co_await resolve(loop_, server.address, server.port);
@@ -34,9 +41,10 @@ ring::Task<base::Result<void>> IsnsClient::connect(const records::Portal& server
     base::Error last;
     for (const shard::Endpoint& endpoint : *endpoints) {
         const shard::TcpOptions unbound;
-        const shard::ConnectTimes times{loop_.now() + connect_time, {}};
+        const shard::ConnectTimes times{loop_.now() + times_.connect, {}};
         auto connected = co_await link_.connect(endpoint, unbound, times);
         if (connected) {
+            server_text_ = endpoint.text;
             co_return connected;
         }
         last.detail =
@@ -46,13 +54,11 @@ ring::Task<base::Result<void>> IsnsClient::connect(const records::Portal& server
 }
 
 isns::Address IsnsClient::local_address() const {
-    const std::string text = link_.local_address();
-    isns::Address address{};
-    if (::inet_pton(AF_INET6, text.c_str(), address.data()) != 1) {
-        address.at(10) = address.at(11) = std::byte{0xff};
-        ::inet_pton(AF_INET, text.c_str(), &address.at(12));
-    }
-    return address;
+    return address_from(link_.local_address());
+}
+
+isns::Address IsnsClient::server_address() const {
+    return address_from(server_text_);
 }
 
 ring::Task<base::Result<isns::Message>> IsnsClient::ask(isns::Message request) {
@@ -65,22 +71,27 @@ ring::Task<base::Result<isns::Message>> IsnsClient::ask(isns::Message request) {
     co_return base::Result<isns::Message>(std::move(answer));
 }
 
-ring::Task<base::Result<isns::Message>> IsnsClient::ask_for(isns::Message request, base::Errc code) {
-    auto answer = co_await ask(std::move(request));
+base::Result<void> IsnsClient::done(const base::Result<isns::Message>& answer, base::Errc code) {
     if (!answer) {
-        co_return answer;
+        return base::fail(answer.error());
     }
     auto status = isns::status_of(*answer);
     if (!status) {
-        co_return no_answer(status.error());
+        return no_answer(status.error());
     }
-    if (*status != isns::Status::successful) {
-        const bool is_stranger =
-            *status == isns::Status::source_unknown || *status == isns::Status::source_absent;
-        base::Error refused;
-        refused.code = is_stranger ? Errc::isns_registration : code;
-        refused.detail = fmt::format("the iSNS server refused: {}", isns::text(*status));
-        co_return base::fail(std::move(refused));
+    if (*status == isns::Status::successful) {
+        return {};
+    }
+    const bool is_stranger =
+        *status == isns::Status::source_unknown || *status == isns::Status::source_absent;
+    return base::fail(is_stranger ? Errc::isns_registration : code,
+                      fmt::format("the iSNS server refused: {}", isns::text(*status)));
+}
+
+ring::Task<base::Result<isns::Message>> IsnsClient::ask_for(isns::Message request, base::Errc code) {
+    auto answer = co_await ask(std::move(request));
+    if (auto refused = done(answer, code); !refused) {
+        co_return base::fail(std::move(refused.error()));
     }
     co_return answer;
 }

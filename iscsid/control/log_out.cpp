@@ -65,7 +65,7 @@ ring::Task<base::Result<void>> Daemon::end_safely(ManagedSession& session) {
     log::info("session {}: logging out of {}", session.sid, session.title());
     if (session.state == State::running) {
         auto flushed = co_await flush_devices(session, claims);
-        if (!flushed && config_.safe_logout) {
+        if (!flushed && spares_users(session)) {
             co_await block::release(claims);
             co_return flushed;
         }
@@ -79,7 +79,7 @@ ring::Task<base::Result<void>> Daemon::end_safely(ManagedSession& session) {
     save(session);
     co_await retire(session);
     co_await session.until_unused();
-    if (config_.safe_logout) {
+    if (spares_users(session)) {
         // From now on every I/O fails, so nobody can begin anything; the claims have to end first, since an
         // nbd device goes only when nobody has it open.
         co_await seal(session);

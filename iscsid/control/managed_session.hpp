@@ -127,10 +127,12 @@ public:
     bool overdue = false;         ///< recovering for longer than the replacement timeout
     bool rescanning = false;      ///< one rescan at a time
     bool leaving = false;         ///< a logout was asked for; it may still be refused
-    bool keep_state = false;      ///< ends with the daemon only: the next one brings it back
-    bool established = false;     ///< the first login and scan were done
-    bool ended_before = false;    ///< a daemon before this one was logging it out
-    bool restored = false;        ///< of a daemon before this one, and not scanned since
+    /// Nobody asked for its logout: who uses a device is spared, whatever iscsid.safe_logout says.
+    bool only_if_unused = false;
+    bool keep_state = false;   ///< ends with the daemon only: the next one brings it back
+    bool established = false;  ///< the first login and scan were done
+    bool ended_before = false; ///< a daemon before this one was logging it out
+    bool restored = false;     ///< of a daemon before this one, and not scanned since
     /// The target named a Time2Wait of its own for the next login.
     std::optional<base::Duration> time2wait;
     Flapping flapping;

@@ -18,6 +18,11 @@ ManagedSession* Registry::find(std::uint32_t sid) {
     return found == sessions_.end() ? nullptr : found->second.get();
 }
 
+const ManagedSession* Registry::find(std::uint32_t sid) const {
+    auto found = sessions_.find(sid);
+    return found == sessions_.end() ? nullptr : found->second.get();
+}
+
 std::size_t Registry::count(const records::NodeId& id) const {
     return static_cast<std::size_t>(std::ranges::count_if(sessions_, [&](const auto& entry) {
         const records::NodeId& other = entry.second->id;

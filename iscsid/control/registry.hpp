@@ -21,6 +21,7 @@ public:
     void remove(std::uint32_t sid) { sessions_.erase(sid); }
 
     ManagedSession* find(std::uint32_t sid);
+    const ManagedSession* find(std::uint32_t sid) const;
     /// Sessions of one record, those that are logging in included.
     std::size_t count(const records::NodeId& id) const;
     std::size_t count(ManagedSession::State state) const;

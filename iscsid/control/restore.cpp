@@ -51,6 +51,10 @@ ring::Task<void> Daemon::begin() {
         log::info("{}", line);
     }
     backend_is_chosen_ = true;
+    DiscoveryHost& host = *this;
+    discoveryd_ = std::make_unique<Discoveryd>(
+        host, config_.paths, config_.config_file.empty() ? config_.paths.config_file() : config_.config_file);
+    discovering_.spawn(discoveryd_->run());
 }
 
 bool Daemon::save(const ManagedSession& session) {

@@ -33,12 +33,18 @@ ring::Task<base::Result<void>> Daemon::claim_devices(ManagedSession& session,
         co_return base::fail(base::Errc::busy, "a device of the session was not taken back from the iscsid "
                                                "before; it may be in use");
     }
+    if (session.only_if_unused) {
+        auto unused = co_await check_exports(session);
+        if (!unused) {
+            co_return unused;
+        }
+    }
     std::vector<std::string> names = lasting_devices(session);
     if (!names.empty()) {
         co_await block::wait_until_udev_is_idle(*loop_);
     }
     const auto mode =
-        config_.safe_logout ? block::DeviceClaim::Mode::exclusive : block::DeviceClaim::Mode::shared;
+        spares_users(session) ? block::DeviceClaim::Mode::exclusive : block::DeviceClaim::Mode::shared;
     std::vector<std::string> users;
     for (const std::string& name : names) {
         auto claim = co_await block::DeviceClaim::open(*loop_, "/dev/" + name, mode);
@@ -47,7 +53,7 @@ ring::Task<base::Result<void>> Daemon::claim_devices(ManagedSession& session,
         if (claimed) {
             claims.push_back(std::move(*claim));
         }
-        if (!config_.safe_logout || is_gone) {
+        if (!spares_users(session) || is_gone) {
             continue;
         }
         auto look = [&] { return who_uses(name, claimed); };
@@ -58,6 +64,22 @@ ring::Task<base::Result<void>> Daemon::claim_devices(ManagedSession& session,
     if (!users.empty()) {
         co_await block::release(claims);
         co_return base::fail(base::Errc::busy, fmt::format("{}", fmt::join(users, "\n")));
+    }
+    co_return base::Result<void>();
+}
+
+ring::Task<base::Result<void>> Daemon::check_exports(ManagedSession& session) {
+    for (const auto& served : session.units()) {
+        if (!served->queue) {
+            continue;
+        }
+        auto work = [queue = served->queue.get()] { return queue->users(); };
+        ring::Call call(*loop_, session.shard.loop(), work);
+        const std::size_t users = co_await call;
+        if (users != 0) {
+            std::string who = fmt::format("{} has {} client(s)", served->device->path(), users);
+            co_return base::fail(base::Errc::busy, std::move(who));
+        }
     }
     co_return base::Result<void>();
 }

@@ -128,10 +128,16 @@ std::string_view verb_of(std::uint32_t bitmap) {
     return (bitmap & change::removed) != 0 ? "removed" : (bitmap & change::added) != 0 ? "added" : "changed";
 }
 
-/// The sources behind their bitmaps (section 5.6.5.8).
-Result<std::string> describe_change(const Message& request) {
+/// A notification (section 5.6.5.8).
+struct Change {
+    std::string destination; ///< the node that is told; may be empty
+    std::string words;       ///< the sources behind their bitmaps
+};
+
+Result<Change> read_change(const Message& request) {
     AttributeReader reader{base::Bytes(request.payload)};
-    std::string words;
+    Change change;
+    std::string& words = change.words;
     std::uint32_t bitmap = 0;
     std::size_t count = 0;
     bool has_bitmap = false;
@@ -146,6 +152,8 @@ Result<std::string> describe_change(const Message& request) {
         if ((*attribute)->is(Tag::change_bitmap)) {
             bitmap = (*attribute)->number().value_or(0);
             has_bitmap = true;
+        } else if (!has_bitmap && (*attribute)->is(Tag::node_name)) {
+            change.destination = (*attribute)->string().value_or("");
         } else if (has_bitmap && (*attribute)->is(Tag::node_name) && ++count <= told_changes_max) {
             words += fmt::format("{}{} {}", words.empty() ? "" : ", ",
                                  base::printable((*attribute)->string().value_or("?"), 64), verb_of(bitmap));
@@ -154,7 +162,10 @@ Result<std::string> describe_change(const Message& request) {
     if (!has_bitmap) {
         return base::fail(Errc::protocol, "an iSNS notification that does not say what has changed");
     }
-    return count <= told_changes_max ? words : fmt::format("{} and {} more", words, count - told_changes_max);
+    if (count > told_changes_max) {
+        words += fmt::format(" and {} more", count - told_changes_max);
+    }
+    return change;
 }
 
 /// Whether all attributes can be read.
@@ -171,7 +182,7 @@ Result<void> check_attributes(base::Bytes bytes) {
 } // namespace
 
 Message register_initiator(const Registration& registration) {
-    AttributeWriter attributes = from(registration.node);
+    AttributeWriter attributes = from(registration.nodes.front());
     const std::uint32_t port = port_is_udp | registration.udp_port;
     attributes.string(Tag::entity_identifier, registration.entity)
         .empty(Tag::delimiter)
@@ -183,11 +194,12 @@ Message register_initiator(const Registration& registration) {
         attributes.number(Tag::inquiry_interval, registration.inquiry_interval_s)
             .number(Tag::inquiry_port, port);
     }
-    attributes.number(Tag::change_port, port)
-        .string(Tag::node_name, registration.node)
-        .number(Tag::node_type, node_is_initiator);
-    if (!registration.alias.empty()) {
-        attributes.string(Tag::node_alias, registration.alias);
+    attributes.number(Tag::change_port, port);
+    for (const std::string& node : registration.nodes) {
+        attributes.string(Tag::node_name, node).number(Tag::node_type, node_is_initiator);
+        if (!registration.alias.empty()) {
+            attributes.string(Tag::node_alias, registration.alias);
+        }
     }
     Message message = make_message(Function::register_device, attributes.take());
     message.flags |= flag::replace;
@@ -304,14 +316,14 @@ Result<Reaction> react(const Message& request, std::string_view node) {
     Reaction reaction;
     AttributeWriter answer;
     if (request.function == static_cast<std::uint16_t>(Function::state_change)) {
-        Result<std::string> words = describe_change(request);
-        if (!words) {
-            return base::fail(std::move(words.error()));
+        Result<Change> change = read_change(request);
+        if (!change) {
+            return base::fail(std::move(change.error()));
         }
         reaction.unasked.changed = true;
-        reaction.unasked.what = std::move(*words);
+        reaction.unasked.what = std::move(change->words);
         add_status(answer, Status::successful);
-        answer.string(Tag::node_name, node);
+        answer.string(Tag::node_name, change->destination.empty() ? node : change->destination);
     } else if (request.function == static_cast<std::uint16_t>(Function::status_inquiry)) {
         if (Result<void> checked = check_attributes(request.payload); !checked) {
             return base::fail(std::move(checked.error()));

@@ -14,11 +14,11 @@
 
 namespace iscsi::isns {
 
-/// An initiator as a server keeps it: an entity with a portal, at which it hears the server, and a node.
+/// An initiator as a server keeps it: an entity with a portal, at which it hears the server, and its nodes.
 struct Registration {
-    std::string entity; ///< identifier; ours alone, the same after every restart
-    std::string node;   ///< iSCSI name
-    std::string alias;  ///< may be empty
+    std::string entity;             ///< identifier; ours alone, the same after every restart
+    std::vector<std::string> nodes; ///< iSCSI names; the first one asks
+    std::string alias;              ///< of each; may be empty
     Address address{};
     std::uint16_t udp_port = 0;           ///< for changes and inquiries; and what tells our portals apart
     std::uint32_t inquiry_interval_s = 0; ///< 0: the server is not to ask whether we are there
@@ -70,7 +70,8 @@ struct Reaction {
     Message answer;
 };
 
-/// `node`: ours. Errc::protocol when it cannot be understood; then it gets no answer.
+/// `node`: ours, where the server does not say which of ours it means. Errc::protocol when it cannot be
+/// understood; then it gets no answer.
 base::Result<Reaction> react(const Message& request, std::string_view node);
 
 } // namespace iscsi::isns

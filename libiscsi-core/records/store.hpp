@@ -56,6 +56,8 @@ struct DiscoveryUpdate {
     bool remove = true;             ///< -o delete: remove records of this source that were not found
     bool overwrite = false;         ///< refresh makes records anew from the configuration, as open-iscsi does
     InUse in_use;                   ///< such records are not removed; may be empty
+    /// Each interface was asked and answered: one that found nothing says that all of its portals are gone.
+    bool all_answered = false;
 };
 
 struct DiscoveryChanges {
@@ -109,13 +111,16 @@ public:
     /// The node records that came from no discovery record: `type` is "static" or "fw".
     base::Result<std::vector<NodeId>> undiscovered(std::string_view type) const;
     /// Brings a discovery's outcome into the node records: what exists keeps the values that people set. An
-    /// empty outcome changes nothing.
+    /// empty outcome changes nothing, unless all_answered.
     base::Result<DiscoveryChanges> apply_discovery(const DiscoveryUpdate& update, const Config& config) const;
 
     // Interfaces.
 
     /// Those of the database by name, then the built-in ones (default, iser).
     base::Result<std::vector<Record>> ifaces(Warnings& warnings) const;
+    /// Those that a discovery goes through when none was named: the TCP ones of the database, the default one
+    /// when there are none.
+    base::Result<std::vector<Record>> discovery_ifaces(Warnings& warnings) const;
     /// Errc::database when there is no such file, as open-iscsi has it.
     base::Result<Record> iface(std::string_view name, Warnings& warnings) const;
     /// Adds or replaces; built-in ones are refused.

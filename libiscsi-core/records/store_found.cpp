@@ -105,6 +105,11 @@ public:
             portals_.insert(key(found.target, found.portal, {}));
             portals_.insert(key(found.target, found.portal, found.iface));
         }
+        for (const Record& iface : update.ifaces) {
+            if (update.all_answered) {
+                answered_.insert(iface.text(Key::iface_name));
+            }
+        }
     }
 
     bool is_stale(const NodeId& id) const {
@@ -229,7 +234,7 @@ Result<DiscoveryChanges> Store::apply_discovery(const DiscoveryUpdate& update, c
             return fail(done.error());
         }
     }
-    if (!update.remove || update.found.empty()) {
+    if (!update.remove || (update.found.empty() && !update.all_answered)) {
         return changes;
     }
     Answer answer(update);

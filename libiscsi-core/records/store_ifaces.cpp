@@ -124,6 +124,25 @@ Result<std::vector<Record>> Store::ifaces(Warnings& warnings) const {
     return records;
 }
 
+Result<std::vector<Record>> Store::discovery_ifaces(Warnings& warnings) const {
+    Result<std::vector<Record>> all = ifaces(warnings);
+    if (!all) {
+        return all;
+    }
+    std::erase_if(*all, [](const Record& iface) {
+        return is_builtin_iface(iface.text(Key::iface_name)) ||
+               iface.text(Key::iface_transport_name) != "tcp";
+    });
+    if (all->empty()) {
+        Result<Record> unbound = make_iface("default");
+        if (!unbound) {
+            return fail(unbound.error());
+        }
+        all->push_back(std::move(*unbound));
+    }
+    return all;
+}
+
 Result<Record> Store::iface(std::string_view name, Warnings& warnings) const {
     Result<void> named = check_iface_name(name);
     if (!named) {

@@ -6,12 +6,13 @@ Argument: the name of the function to run.
 import itertools
 import os
 import re
+import socket
 import struct
 import sys
 
 import isnsp
 from bad_input import refused
-from lab import MIB, Lab, check, main
+from lab import MIB, Lab, check, main, wait_until
 from scripted import Http, Random, Silent
 from targets import Lun
 
@@ -124,6 +125,130 @@ def strangers_register():
 
         ask = ("-m", "discovery", "-t", "isns", "-o", "nonpersistent", "-p")
         refused(lab, 26, "refused: invalid registration", *ask, isnsp.Scripted(lab, refuses).portal, lines=2)
+
+
+WATCHED = {"discovery.isns.use_discoveryd": "Yes"}
+
+
+def watch(lab, server, settings=None, kind="isns"):
+    """A discovery record that says use_discoveryd."""
+    record = ("-m", "discoverydb", "-t", kind, "-p", server.portal)
+    lab.adm(*record, "-o", "new")
+    for key, value in (settings or WATCHED).items():
+        lab.adm(*record, "-o", "update", "-n", key, "-v", value)
+
+
+def sessions(lab):
+    """The targets of all sessions."""
+    listed = lab.adm("-m", "session", ok=None, quiet=True).out
+    return sorted(line.split(" ")[3] for line in listed.splitlines())
+
+
+def until_sessions(lab, *names, seconds=20):
+    wait_until(lambda: sessions(lab) == sorted(names), seconds, f"sessions to {names}")
+
+
+def until_logged(lab, words, count=1):
+    def said():
+        with open(os.path.join(lab.root, "iscsid.log"), encoding="utf-8", errors="replace") as file:
+            return len(re.findall(words, file.read())) >= count
+
+    wait_until(said, 20, f"'{words}' in the log")
+
+
+def watched_server():
+    """A target that is registered is logged in to, one that is deregistered is logged out of, unasked."""
+    with Lab() as lab:
+        server, target = with_isnsd(lab, A)
+        daemon = lab.iscsid()
+        watch(lab, server)  # seen without a restart
+        until_sessions(lab, A)
+        check("iqn.2026-01.org.example:lab-initiator" in server.nodes(), "it is not registered")
+        target.add(B, [Lun(lab.disk("b", 4 * MIB))])
+        server.register(B, target.portal)
+        until_sessions(lab, A, B)
+        check(nodes(lab) == [f"{A} {target.portal},1", f"{B} {target.portal},1"], "the records")
+        server.deregister(A)
+        until_sessions(lab, B)
+        until_logged(lab, f"gone, its record is removed: {A} at ")
+        check(nodes(lab) == [f"{B} {target.portal},1"], "the record of what is gone")
+        # The last one, too.
+        server.deregister(B)
+        until_sessions(lab)
+        # A person's logout is not undone, until the target was away.
+        server.register(A, target.portal)
+        until_sessions(lab, A)
+        lab.logout(A)
+        server.register(B, target.portal)
+        until_sessions(lab, B)
+        server.deregister(A)
+        until_logged(lab, f"gone, its record is removed: {A} at ", 2)
+        server.register(A, target.portal)
+        until_sessions(lab, A, B)
+        # A record that is changed back is not watched any more; its sessions stay.
+        lab.adm("-m", "discoverydb", "-t", "isns", "-p", server.portal, "-o", "update", "-n",
+                "discovery.isns.use_discoveryd", "-v", "No")
+        until_logged(lab, "deregistered")
+        check(sessions(lab) == [A, B], "sessions have gone with the watch")
+        check("iqn.2026-01.org.example:lab-initiator" not in server.nodes(), "it is still registered")
+        watch(lab, server)
+        until_logged(lab, "registered as", 2)
+        lab.end(daemon)
+        check(daemon.returncode == 0, "iscsid did not end well")
+        check("iqn.2026-01.org.example:lab-initiator" not in server.nodes(), "its end did not deregister it")
+
+
+def watched_and_in_use():
+    """What somebody uses is kept, and logged out of when nobody does any more."""
+    with Lab() as lab:
+        lab.configure({"iscsid.safe_logout": "No"})  # of what a person asks for
+        server, target = with_isnsd(lab, A)
+        lab.iscsid()
+        watch(lab, server, {**WATCHED, "discovery.isns.discoveryd_poll_inval": "2"})
+        until_sessions(lab, A)
+        user = socket.socket(socket.AF_UNIX)
+        user.connect(lab.export().split("socket=")[1])
+        check(user.recv(8) == b"NBDMAGIC", "no NBD server")
+        server.deregister(A)
+        until_logged(lab, "gone, but kept: .* has 1 client")
+        check(sessions(lab) == [A] and nodes(lab) == [f"{A} {target.portal},1"], "it was taken away")
+        user.close()
+        until_sessions(lab)
+        until_logged(lab, "gone, its record is removed")
+
+
+def server_restarts():
+    """isnsd forgets everyone: we are registered again at the next inquiry that does not come, and hear of changes."""
+    with Lab() as lab:
+        server, target = with_isnsd(lab, A)
+        lab.iscsid()
+        watch(lab, server)
+        until_sessions(lab, A)
+        lab.end(server.process)
+        server.process.expected_end = True
+        server.start()
+        server.register(A, target.portal)
+        until_logged(lab, "registered as", 2)
+        target.add(B, [Lun(lab.disk("b", 4 * MIB))])
+        server.register(B, target.portal)
+        until_sessions(lab, A, B)
+
+
+def watched_send_targets():
+    """The same with a target's own list: tgtd, asked every second."""
+    with Lab() as lab:
+        target = lab.tgtd()
+        target.add(A, [Lun(lab.disk("a", 4 * MIB))])
+        lab.iscsid()
+        watch(lab, target, {"discovery.sendtargets.discoveryd_poll_inval": "1",
+                            "discovery.sendtargets.use_discoveryd": "Yes"}, "st")
+        until_sessions(lab, A)
+        target.add(B, [Lun(lab.disk("b", 4 * MIB))])
+        until_sessions(lab, A, B)
+        target.remove(A)
+        until_sessions(lab, B, seconds=40)
+        check(nodes(lab) == [f"{B} {target.portal},1"], "the record of what is gone")
+        until_logged(lab, f"gone, its record is removed: {A} at ")
 
 
 def memory_of(process):

@@ -217,7 +217,8 @@ class Isnsd:
         self.root = os.path.join(lab.root, f"isnsd{self.port}")
         os.mkdir(self.root)
         self._configure("isnsd", SourceName="iqn.2026-01.org.example:isnsd", BindAddress=self.portal,
-                        PIDFile=f"{self.root}/pid", DefaultDiscoveryDomain=1, SLPRegister=0, **settings)
+                        PIDFile=f"{self.root}/pid", DefaultDiscoveryDomain=1, SLPRegister=0,
+                        **{"ESIMinInterval": 2, "ESIMaxInterval": 2, **settings})
         self.start()
 
     def start(self):

@@ -20,7 +20,7 @@ constexpr const char* us = "00000020 00000008 'iqn.us' 0000";
 Registration registration() {
     Registration result;
     result.entity = "entity";
-    result.node = "iqn.us";
+    result.nodes = {"iqn.us"};
     result.alias = "a";
     result.address = base::load<isns::Address>(bytes_from("00000000 00000000 0000ffff c0000201"));
     result.udp_port = 0x1234;

@@ -1,0 +1,60 @@
+// What discoveryd has the daemon do: as if somebody had asked for it, and with more care when it takes away.
+#include "control/daemon.hpp"
+
+#include <utility>
+#include <variant>
+
+namespace iscsi::control {
+namespace {
+
+base::Result<void> outcome_of(const ipc::Reply& reply) {
+    if (const auto* failed = std::get_if<ipc::ErrorReply>(&reply)) {
+        return base::fail(failed->error);
+    }
+    return {};
+}
+
+} // namespace
+
+ring::Task<base::Result<base::DiscoveredTargets>> Daemon::ask(const records::Record& discovery,
+                                                              const records::Record& iface) {
+    auto with_secrets = co_await read_secrets(discovery);
+    if (!with_secrets) {
+        co_return base::fail(std::move(with_secrets.error()));
+    }
+    co_return co_await find_targets(*with_secrets, iface);
+}
+
+std::vector<std::pair<std::uint32_t, records::NodeId>> Daemon::sessions() const {
+    std::vector<std::pair<std::uint32_t, records::NodeId>> all;
+    for (std::uint32_t sid : registry_.sids()) {
+        all.emplace_back(sid, registry_.find(sid)->id);
+    }
+    return all;
+}
+
+ring::Task<base::Result<void>> Daemon::begin_session(records::Record node, bool multiple) {
+    if (stopping_) {
+        co_return base::fail(base::Errc::cancelled);
+    }
+    ipc::Login request{std::move(node), multiple};
+    auto reply = co_await log_in(std::move(request));
+    co_return outcome_of(reply);
+}
+
+ring::Task<base::Result<void>> Daemon::end_session_if_unused(std::uint32_t sid) {
+    ManagedSession* session = registry_.find(sid);
+    if (stopping_ || session == nullptr) {
+        co_return base::fail(base::Errc::session_not_found);
+    }
+    session->only_if_unused = true;
+    const ipc::Logout request{sid};
+    auto reply = co_await log_out(request);
+    // When somebody asks for it, it is theirs to say.
+    if (ManagedSession* still = registry_.find(sid); still != nullptr) {
+        still->only_if_unused = false;
+    }
+    co_return outcome_of(reply);
+}
+
+} // namespace iscsi::control

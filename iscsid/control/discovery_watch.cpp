@@ -1,0 +1,317 @@
+#include "control/discovery_watch.hpp"
+
+#include "control/log.hpp"
+#include "control/settings.hpp"
+#include "records/fields.hpp"
+#include "ring/aside.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <utility>
+
+namespace iscsi::control {
+namespace {
+
+using records::Key;
+using std::chrono::seconds;
+
+constexpr base::Duration poll_default = seconds(30);
+/// After something that could not be done.
+constexpr base::Duration again_pause = seconds(30);
+/// A server that reports many changes is asked once for all of them.
+constexpr base::Duration burst_time = std::chrono::milliseconds(500);
+
+std::string key(const records::NodeId& id) {
+    return fmt::format("{} {} {}", id.target, records::portal_file_name(id.portal), id.iface);
+}
+
+std::string text(const records::NodeId& id) {
+    return fmt::format("{} at {} through {}", id.target, records::portal_text(id.portal), id.iface);
+}
+
+} // namespace
+
+DiscoveryWatch::DiscoveryWatch(DiscoveryHost& host, records::Store store, std::string config_file,
+                               records::Record discovery)
+    : host_(host), store_(std::move(store)), config_file_(std::move(config_file)),
+      discovery_(std::move(discovery)),
+      title_(fmt::format("{} {}", is_isns() ? "iSNS server" : "discovery address",
+                         records::address_port(records::discovery_portal(discovery_)))),
+      again_(ring::Timer::to<&DiscoveryWatch::on_again>(host.loop().timers(), this)) {
+    if (is_isns()) {
+        registration_ = std::make_unique<IsnsRegistration>(
+            host_.loop(), records::discovery_portal(discovery_), [this] { wake_.set(); });
+    }
+}
+
+ring::Task<void> DiscoveryWatch::run() {
+    log::info("{}: watched from now on", title_);
+    while (!ending_.is_set()) {
+        wake_.reset();
+        again_.disarm();
+        const bool looked = co_await look();
+        if (ending_.is_set()) {
+            break;
+        }
+        ring::EventOrDeadline pause(host_.loop(), wake_, next_look(looked));
+        co_await pause;
+        const base::TimePoint burst_end = host_.loop().now() + burst_time;
+        ring::EventOrDeadline burst(host_.loop(), ending_, burst_end);
+        co_await burst;
+    }
+    again_.disarm();
+    if (registration_) {
+        co_await registration_->end();
+    }
+    co_await logins_.join();
+    log::info("{}: not watched any more", title_);
+}
+
+void DiscoveryWatch::change(records::Record discovery) {
+    discovery_ = std::move(discovery);
+    wake_.set();
+}
+
+void DiscoveryWatch::end() {
+    ending_.set();
+    wake_.set();
+    if (registration_) {
+        registration_->interrupt();
+    }
+}
+
+base::Deadline DiscoveryWatch::next_look(bool looked) const {
+    const auto now = host_.loop().now();
+    const std::int64_t interval =
+        discovery_.number(is_isns() ? Key::isns_poll_interval : Key::discovery_poll_interval);
+    base::Deadline next;
+    if (interval > 0) {
+        next = now + seconds(interval);
+    } else if (!is_isns() && interval < 0) {
+        next = now + poll_default;
+    }
+    if (registration_) {
+        next = base::earliest(next, registration_->due());
+    }
+    if (!looked) {
+        next = base::earliest(next, now + again_pause);
+    }
+    return next;
+}
+
+void DiscoveryWatch::look_again_soon() {
+    if (!again_.armed() && !ending_.is_set()) {
+        again_.arm(host_.loop().now() + again_pause);
+    }
+}
+
+void DiscoveryWatch::say_failure(const std::string& why) {
+    if (failure_ != why) {
+        log::warning("{}: {}", title_, why);
+    }
+    failure_ = why;
+}
+
+/// True when the portal answered and its answer is in the database.
+ring::Task<bool> DiscoveryWatch::look() {
+    auto reading = [this] { return read_settings(); };
+    ring::Aside read(host_.loop(), reading);
+    auto settings = co_await read;
+    base::Result<void> kept;
+    if (settings) {
+        kept = co_await keep_registered(*settings);
+    }
+    base::Error failure;
+    if (settings && kept) {
+        auto update = co_await ask_all(*settings);
+        if (update && !ending_.is_set()) {
+            auto outcome = co_await bring_in(*update, *settings);
+            if (outcome) {
+                if (!std::exchange(failure_, {}).empty()) {
+                    log::info("{}: answers again", title_);
+                }
+                note_known(*update);
+                for (records::Record& node : outcome->fresh) {
+                    logins_.spawn(log_in(std::move(node)));
+                }
+                co_return true;
+            }
+            update = base::fail(std::move(outcome.error()));
+        }
+        failure = update ? base::Error() : std::move(update.error());
+    } else {
+        failure = settings ? std::move(kept.error()) : std::move(settings.error());
+    }
+    if (!ending_.is_set()) {
+        say_failure(failure.message());
+    }
+    co_return false;
+}
+
+base::Result<DiscoveryWatch::Settings> DiscoveryWatch::read_settings() const {
+    records::Warnings ignored; // iscsiadm says them
+    auto ifaces = store_.discovery_ifaces(ignored);
+    auto config = records::read_config(config_file_, ignored);
+    if (!ifaces || !config) {
+        return base::fail(ifaces ? std::move(config.error()) : std::move(ifaces.error()));
+    }
+    return Settings{std::move(*ifaces), std::move(*config)};
+}
+
+ring::Task<base::Result<void>> DiscoveryWatch::keep_registered(const Settings& settings) {
+    if (!registration_) {
+        co_return base::Result<void>();
+    }
+    std::vector<std::string> names;
+    for (const records::Record& iface : settings.ifaces) {
+        auto self = initiator_of(iface, host_.initiator());
+        if (!self) {
+            co_return base::fail(std::move(self.error()));
+        }
+        if (std::ranges::find(names, self->name) == names.end()) {
+            names.push_back(std::move(self->name));
+        }
+    }
+    co_return co_await registration_->keep(std::move(names), host_.initiator().alias);
+}
+
+ring::Task<base::Result<records::DiscoveryUpdate>> DiscoveryWatch::ask_all(const Settings& settings) {
+    records::DiscoveryUpdate update;
+    update.kind = discovery_.kind();
+    update.source = records::discovery_portal(discovery_);
+    update.ifaces = settings.ifaces;
+    update.overwrite = settings.config.daemon.text(Key::daemon_rediscovery) == "overwrite";
+    update.all_answered = true; // or this is not reached
+    std::string rejected;
+    for (const records::Record& iface : settings.ifaces) {
+        auto targets = co_await host_.ask(discovery_, iface);
+        if (!targets) {
+            co_return base::fail(std::move(targets.error()));
+        }
+        for (const base::DiscoveredPortal& portal : targets->portals) {
+            records::FoundPortal found;
+            found.target = portal.target_name;
+            found.portal = records::Portal{portal.address, portal.port, portal.tpgt};
+            found.iface = iface.text(Key::iface_name);
+            update.found.push_back(std::move(found));
+        }
+        rejected += fmt::format("{}\n", fmt::join(targets->rejected, "\n"));
+    }
+    if (std::exchange(rejected_, rejected) != rejected) {
+        log::warning("{}: left out: {}", title_, rejected);
+    }
+    co_return base::Result<records::DiscoveryUpdate>(std::move(update));
+}
+
+/// The answer becomes records; sessions whose portal is gone end first, where they may.
+ring::Task<base::Result<DiscoveryWatch::Outcome>>
+DiscoveryWatch::bring_in(const records::DiscoveryUpdate& update, const Settings& settings) {
+    for (;;) {
+        records::DiscoveryUpdate safe = update;
+        std::set<std::string> used;
+        for (const auto& [sid, id] : host_.sessions()) {
+            used.insert(key(id));
+        }
+        safe.in_use = [used](const records::NodeId& id) { return used.contains(key(id)); };
+        auto applying = [this, &safe, &settings] { return apply(safe, settings); };
+        ring::Aside applied(host_.loop(), applying);
+        auto outcome = co_await applied;
+        if (!outcome) {
+            co_return outcome;
+        }
+        say(outcome->changes);
+        std::erase_if(kept_, [&](const auto& kept) {
+            return std::ranges::find(outcome->changes.spared, kept.first, key) ==
+                   outcome->changes.spared.end();
+        });
+        const bool ended_some = co_await end_sessions(outcome->changes.spared);
+        if (!ended_some || ending_.is_set()) {
+            co_return outcome;
+        }
+    }
+}
+
+/// On a thread aside.
+base::Result<DiscoveryWatch::Outcome> DiscoveryWatch::apply(const records::DiscoveryUpdate& update,
+                                                            const Settings& settings) const {
+    auto changes = store_.apply_discovery(update, settings.config);
+    if (!changes) {
+        return base::fail(std::move(changes.error()));
+    }
+    Outcome outcome{std::move(*changes), {}};
+    records::Warnings ignored;
+    for (const auto* ids : {&outcome.changes.added, &outcome.changes.kept}) {
+        for (const records::NodeId& id : *ids) {
+            auto node =
+                known_.contains(key(id)) ? base::fail(base::Errc::not_found) : store_.node(id, ignored);
+            if (node) {
+                outcome.fresh.push_back(std::move(*node));
+            }
+        }
+    }
+    return outcome;
+}
+
+void DiscoveryWatch::say(const records::DiscoveryChanges& changes) const {
+    for (const records::NodeId& id : changes.added) {
+        log::info("{}: new: {}", title_, text(id));
+    }
+    for (const records::NodeId& id : changes.removed) {
+        log::info("{}: gone, its record is removed: {}", title_, text(id));
+    }
+}
+
+/// Logs out of sessions whose portals are gone; true when one has ended.
+ring::Task<bool> DiscoveryWatch::end_sessions(const std::vector<records::NodeId>& gone) {
+    bool ended_some = false;
+    const auto all = host_.sessions();
+    for (const records::NodeId& id : gone) {
+        for (const auto& [sid, session] : all) {
+            if (key(session) != key(id)) {
+                continue;
+            }
+            if (!kept_.contains(key(id))) {
+                log::info("{}: gone, to be logged out of: {}", title_, text(id));
+            }
+            auto ended = co_await host_.end_session_if_unused(sid);
+            ended_some = ended_some || ended;
+            if (ended) {
+                continue;
+            }
+            std::string why = ended.error().message();
+            std::string& known_why = kept_[key(id)];
+            if (std::exchange(known_why, why) != why) {
+                log::warning("{}: gone, but kept: {}: {}", title_, text(id), why);
+            }
+            look_again_soon();
+        }
+    }
+    co_return ended_some;
+}
+
+void DiscoveryWatch::note_known(const records::DiscoveryUpdate& update) {
+    known_.clear();
+    for (const records::FoundPortal& found : update.found) {
+        known_.insert(key({found.target, found.portal, found.iface}));
+    }
+}
+
+ring::Task<void> DiscoveryWatch::log_in(records::Record node) {
+    const records::NodeId id = records::node_id(node);
+    const auto all = host_.sessions();
+    const auto present =
+        std::ranges::count_if(all, [&](const auto& session) { return key(session.second) == key(id); });
+    const std::int64_t wanted = node.number(Key::session_nr_sessions);
+    for (std::int64_t i = present; i < wanted && !ending_.is_set(); ++i) {
+        auto begun = co_await host_.begin_session(node, wanted > 1);
+        if (!begun && begun.error().code != base::Errc::session_exists) {
+            known_.erase(key(id));
+            look_again_soon();
+            co_return;
+        }
+    }
+}
+
+} // namespace iscsi::control
