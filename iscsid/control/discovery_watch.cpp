@@ -116,38 +116,43 @@ void DiscoveryWatch::say_failure(const std::string& why) {
 
 /// True when the portal answered and its answer is in the database.
 ring::Task<bool> DiscoveryWatch::look() {
+    auto looked = co_await try_to_look();
+    if (looked && !std::exchange(failure_, {}).empty()) {
+        log::info("{}: answers again", title_);
+    }
+    if (!looked && !ending_.is_set()) {
+        say_failure(looked.error().message());
+    }
+    co_return looked.has_value();
+}
+
+ring::Task<base::Result<void>> DiscoveryWatch::try_to_look() {
     auto reading = [this] { return read_settings(); };
     ring::Aside read(host_.loop(), reading);
     auto settings = co_await read;
-    base::Result<void> kept;
-    if (settings) {
-        kept = co_await keep_registered(*settings);
+    if (!settings) {
+        co_return base::fail(std::move(settings.error()));
     }
-    base::Error failure;
-    if (settings && kept) {
-        auto update = co_await ask_all(*settings);
-        if (update && !ending_.is_set()) {
-            auto outcome = co_await bring_in(*update, *settings);
-            if (outcome) {
-                if (!std::exchange(failure_, {}).empty()) {
-                    log::info("{}: answers again", title_);
-                }
-                note_known(*update);
-                for (records::Record& node : outcome->fresh) {
-                    logins_.spawn(log_in(std::move(node)));
-                }
-                co_return true;
-            }
-            update = base::fail(std::move(outcome.error()));
-        }
-        failure = update ? base::Error() : std::move(update.error());
-    } else {
-        failure = settings ? std::move(kept.error()) : std::move(settings.error());
+    auto kept = co_await keep_registered(*settings);
+    if (!kept) {
+        co_return kept;
     }
-    if (!ending_.is_set()) {
-        say_failure(failure.message());
+    auto update = co_await ask_all(*settings);
+    if (!update) {
+        co_return base::fail(std::move(update.error()));
     }
-    co_return false;
+    if (ending_.is_set()) {
+        co_return base::fail(base::Errc::cancelled);
+    }
+    auto outcome = co_await bring_in(*update, *settings);
+    if (!outcome) {
+        co_return base::fail(std::move(outcome.error()));
+    }
+    note_known(*update);
+    for (records::Record& node : outcome->fresh) {
+        logins_.spawn(log_in(std::move(node)));
+    }
+    co_return base::Result<void>();
 }
 
 base::Result<DiscoveryWatch::Settings> DiscoveryWatch::read_settings() const {

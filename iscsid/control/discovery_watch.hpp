@@ -68,6 +68,7 @@ private:
 
     bool is_isns() const { return discovery_.kind() == records::RecordKind::isns; }
     ring::Task<bool> look();
+    ring::Task<base::Result<void>> try_to_look();
     base::Result<Settings> read_settings() const;
     ring::Task<base::Result<void>> keep_registered(const Settings& settings);
     ring::Task<base::Result<records::DiscoveryUpdate>> ask_all(const Settings& settings);

@@ -53,8 +53,8 @@ void drain(isns::Exchange& exchange, std::minstd_rand& random) {
 void over_a_connection(std::string_view stream, bool registers, unsigned seed) {
     std::minstd_rand random(seed);
     isns::Exchange exchange(node, std::chrono::seconds(1));
-    exchange.ask(registers ? isns::register_initiator({node, {node}, "", {}, 1, 1}) : isns::query_targets(node),
-                 {});
+    exchange.ask(
+        registers ? isns::register_initiator({node, {node}, "", {}, 1, 1}) : isns::query_targets(node), {});
     base::Bytes rest = base::bytes_of(stream);
     while (!rest.empty() && !exchange.finished()) {
         if (random() % 2 == 0) {

@@ -171,12 +171,15 @@ TEST_CASE("what a source no longer names is removed, unless a session runs on it
     CHECK(temp.node(t1, {"10.9.9.9", 3260, 1}).text(Key::node_discovery_type) == "static");
 }
 
-TEST_CASE("an empty answer removes nothing", "[store][DISC-07]") {
+TEST_CASE("an empty answer removes nothing, unless all who were asked answered", "[store][DISC-07]") {
     Discovery temp;
     temp.apply(temp.update({{t1, portal_a}}));
     DiscoveryChanges changes = temp.apply(temp.update({}));
     CHECK(changes.removed.empty());
     CHECK(temp.node(t1, portal_a).text(Key::node_name) == t1);
+    DiscoveryUpdate update = temp.update({});
+    update.all_answered = true;
+    CHECK(temp.apply(update).removed == std::vector<NodeId>{{t1, portal_a, "default"}});
 }
 
 TEST_CASE("each operation of a discovery can be left out", "[store][DISC-07]") {
