@@ -183,7 +183,8 @@ ring::Task<base::Result<void>> DiscoveryWatch::keep_registered(const Settings& s
 }
 
 ring::Task<base::Result<records::DiscoveryUpdate>> DiscoveryWatch::ask_all(const Settings& settings) {
-    records::DiscoveryUpdate update;
+    base::Result<records::DiscoveryUpdate> all = records::DiscoveryUpdate();
+    records::DiscoveryUpdate& update = *all;
     update.kind = discovery_.kind();
     update.source = records::discovery_portal(discovery_);
     update.ifaces = settings.ifaces;
@@ -207,7 +208,7 @@ ring::Task<base::Result<records::DiscoveryUpdate>> DiscoveryWatch::ask_all(const
     if (std::exchange(rejected_, rejected) != rejected) {
         log::warning("{}: left out: {}", title_, rejected);
     }
-    co_return base::Result<records::DiscoveryUpdate>(std::move(update));
+    co_return all;
 }
 
 /// The answer becomes records; sessions whose portal is gone end first, where they may.
