@@ -38,19 +38,16 @@ ring::Task<base::Result<void>> IsnsClient::connect(const records::Portal& server
     if (!endpoints) {
         co_return no_answer(endpoints.error());
     }
-    base::Error last;
-    for (const shard::Endpoint& endpoint : *endpoints) {
-        const shard::TcpOptions unbound;
-        const shard::ConnectTimes times{loop_.now() + times_.connect, {}};
-        auto connected = co_await link_.connect(endpoint, unbound, times);
-        if (connected) {
-            server_text_ = endpoint.text;
-            co_return connected;
-        }
-        last.detail =
-            fmt::format("cannot make connection to {}: {}", endpoint.text, connected.error().detail);
+    const shard::TcpOptions unbound;
+    const shard::ConnectTimes times{loop_.now() + times_.connect, {}};
+    auto connected = co_await link_.connect(std::move(*endpoints), unbound, times);
+    if (!connected) {
+        base::Error error = std::move(connected.error());
+        error.detail = fmt::format("cannot make connection to {}: {}", server.address, error.detail);
+        co_return no_answer(error);
     }
-    co_return no_answer(last);
+    server_text_ = connected->text;
+    co_return base::Result<void>();
 }
 
 isns::Address IsnsClient::local_address() const {
