@@ -48,6 +48,7 @@ class Install(unittest.TestCase):
         wanted["etc/iscsi/iscsid.conf"] = 0o600
         wanted["etc/apparmor.d/usr.sbin.iscsid"] = 0o644
         wanted.update({f"usr/libexec/iscsi-suite/{name}": 0o755 for name in HELPERS})
+        wanted["usr/libexec/iscsi-suite/root_on_a_lun.sh"] = 0o644
         wanted.update({f"etc/init.d/{name}": 0o755 for name in SCRIPTS})
         wanted.update({f"usr/lib/systemd/system/{name}": 0o644 for name in UNITS})
         wanted.update({f"usr/lib/{name}": 0o644 for name in ("libiscsi-core.a", "pkgconfig/libiscsi-core.pc")})

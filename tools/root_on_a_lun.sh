@@ -1,0 +1,143 @@
+# What a script of an initramfs does to have its root file system on a LUN: of initramfs-tools and of dracut, which read
+# this file (busybox's ash, dash, bash). It logs in and prepares what keeps the root served: the daemon runs from memory,
+# here and in the system, and the system leaves its network interface alone.
+# shellcheck shell=sh
+
+memory=/run/iscsiroot # the program iscsid-in-memory has this path in it
+image=/usr/lib/iscsiroot # where the initramfs has what iscsi_memory_copy has laid down
+units=/run/systemd/system
+log=/run/initramfs/iscsid.log
+# A target that is away for long is waited for: errors would be the end of a root file system.
+replacement_timeout=86400
+
+# Sets ISCSI_*: of /etc/iscsi.initramfs, of the words that the kernel's command line has, and the initiator's name.
+# shellcheck disable=SC2034  # some are for the script alone
+read_settings() { # command line
+  if [ -r /etc/iscsi.initramfs ]; then
+    . /etc/iscsi.initramfs
+  fi
+  set -f
+  for word in $1; do
+    value=${word#*=}
+    case $word in
+      iscsi_auto) ISCSI_AUTO=yes ;;
+      iscsi_initiator=*) ISCSI_INITIATOR=$value ;;
+      iscsi_target_name=*) ISCSI_TARGET_NAME=$value ;;
+      iscsi_target_ip=*) ISCSI_TARGET_IP=$value ;;
+      iscsi_target_port=*) ISCSI_TARGET_PORT=$value ;;
+      iscsi_target_group=*) ISCSI_TARGET_GROUP=$value ;;
+      iscsi_username=*) ISCSI_USERNAME=$value ;;
+      iscsi_password=*) ISCSI_PASSWORD=$value ;;
+      iscsi_in_username=*) ISCSI_IN_USERNAME=$value ;;
+      iscsi_in_password=*) ISCSI_IN_PASSWORD=$value ;;
+    esac
+  done
+  set +f
+  name_file=$image/initiatorname.iscsi
+  if [ -z "${ISCSI_INITIATOR:-}" ]; then
+    ISCSI_INITIATOR=$(sed -n 's/^InitiatorName=//p' "$name_file")
+  elif [ ! -e "$name_file" ]; then
+    echo "InitiatorName=$ISCSI_INITIATOR" >"$name_file"
+  fi
+}
+
+# Its messages are in $log.
+start_daemon() {
+  mkdir -p "$memory"
+  mount -t tmpfs -o mode=0700,nosuid,nodev iscsiroot "$memory" && cp -a "$image/." "$memory/" || return
+  mkdir /run/iscsid && chmod 0711 /run/iscsid
+  # The number is for the system's iscsid, which takes over.
+  # shellcheck disable=SC2016  # the inner shell's words
+  OPENSSL_CONF=/dev/null sh -c 'echo $$ >/run/iscsid/initramfs.pid
+    PATH=$1:$PATH exec setsid @iscsid -f -c "$1/iscsid.conf" -i "$1/initiatorname.iscsi"' \
+    sh "$memory" </dev/null >"$log" 2>&1 &
+  daemon=$!
+  tries=0
+  until [ -S /run/iscsid/control.sock ]; do
+    tries=$((tries + 1))
+    [ "$tries" -le 60 ] && kill -0 "$daemon" 2>/dev/null || return
+    sleep 1
+  done
+}
+
+# The one that was started, when it is of no use: the system's own is not to meet it.
+stop_daemon() {
+  [ -z "${daemon:-}" ] || kill "$daemon" 2>/dev/null
+  rm -f /run/iscsid/initramfs.pid
+}
+
+# Not from memory: the tables of the firmware are read before there is a copy.
+iscsistart() {
+  "$image/ld.so" --library-path "$image/lib" "$image/iscsistart" "$@"
+}
+
+# What boot firmware says: its addresses stand in for ip=, its initiator name for one that nobody has given. Fails with the
+# reason in $firmware.
+read_firmware() {
+  firmware=$(iscsistart -f) || return
+  iscsistart -N
+  firmware_ip=$(printf '%s\n' "$firmware" | sed -n 's/^node\.conn\[0\]\.address = //p')
+  firmware_name=$(printf '%s\n' "$firmware" | sed -n 's/^iface\.initiatorname = //p' | head -n 1)
+  if [ -z "${ISCSI_INITIATOR:-}" ] && [ -n "$firmware_name" ]; then
+    ISCSI_INITIATOR=$firmware_name
+    echo "InitiatorName=$firmware_name" >"$name_file"
+  fi
+}
+
+# To all its targets; one session is enough.
+log_in_to_firmware() {
+  iscsistart -c "$memory/iscsid.conf" -P node.session.timeo.replacement_timeout="$replacement_timeout" -b || return
+  for address in $firmware_ip; do
+    prepare_network "$address"
+  done
+}
+
+log_in() { # address
+  iscsistart -c "$memory/iscsid.conf" -i "$ISCSI_INITIATOR" -t "$ISCSI_TARGET_NAME" -a "$1" \
+    -p "${ISCSI_TARGET_PORT:-3260}" -g "${ISCSI_TARGET_GROUP:-1}" \
+    ${ISCSI_USERNAME:+-u "$ISCSI_USERNAME"} ${ISCSI_PASSWORD:+-w "$ISCSI_PASSWORD"} \
+    ${ISCSI_IN_USERNAME:+-U "$ISCSI_IN_USERNAME"} ${ISCSI_IN_PASSWORD:+-W "$ISCSI_IN_PASSWORD"} \
+    -P node.session.timeo.replacement_timeout="$replacement_timeout"
+}
+
+# What the system's init finds in /run: the daemon is the copy in memory, which needs nothing of the root to start, with
+# settings from there too. It starts early and takes over from the one here.
+prepare_service() {
+  mkdir -p "$units/iscsid.service.d" "$units/run-iscsiroot.mount.d" "$units/sysinit.target.wants"
+  # Who would start the next one needs the root for that, and nobody serves it then: no stop, no restart, no watchdog.
+  cat >"$units/iscsid.service.d/iscsiroot.conf" <<END
+[Unit]
+RefuseManualStop=yes
+[Service]
+WatchdogSec=0
+Environment=OPENSSL_CONF=/dev/null
+ExecStart=
+ExecStart=@$memory/iscsid-in-memory @iscsid -f -c $memory/iscsid.conf -i $memory/initiatorname.iscsi
+END
+  ln -sfn /lib/systemd/system/iscsid.service "$units/sysinit.target.wants/iscsid.service"
+  printf '[Unit]\nDefaultDependencies=no\n' >"$units/run-iscsiroot.mount.d/iscsiroot.conf"
+}
+
+# ifupdown does nothing at boot with what its state says is up; at shutdown it is told to leave it out. One call for each
+# address that was logged in to; DEVICE is the interface where no route tells.
+prepare_network() { # address
+  interface=$(ip route get "$1" 2>/dev/null | sed -n 's/.* dev \([^ ]*\).*/\1/p' | head -n 1)
+  interface=${interface:-${DEVICE:-}}
+  [ -n "$interface" ] || return
+  echo "$interface" >/run/initramfs/open-iscsi.interface
+  mkdir -p /run/network "$units/networking.service.d"
+  # Of a VLAN also what it is on.
+  for interface in "$interface" $(sed -n 's/^Device: *//p' "/proc/net/vlan/$interface" 2>/dev/null); do
+    echo "$interface" >"/run/network/ifstate.$interface"
+    ln -sfn /dev/null "$units/ifup@$interface.service"
+  done
+  excluded=
+  for state in /run/network/ifstate.*; do
+    excluded="$excluded --exclude=${state#/run/network/ifstate.}"
+  done
+  cat >"$units/networking.service.d/iscsiroot.conf" <<END
+[Service]
+ExecStop=
+ExecStop=/sbin/ifdown -a --read-environment --exclude=lo$excluded
+END
+}
