@@ -10,7 +10,8 @@ log=/run/initramfs/iscsid.log
 # A target that is away for long is waited for: errors would be the end of a root file system.
 replacement_timeout=86400
 
-# Sets ISCSI_*: of /etc/iscsi.initramfs, of the words that the kernel's command line has, and the initiator's name.
+# Sets ISCSI_*: of /etc/iscsi.initramfs, of the words that the kernel's command line has (open-iscsi's, and dracut's for the
+# same), and the initiator's name.
 # shellcheck disable=SC2034  # some are for the script alone
 read_settings() { # command line
   if [ -r /etc/iscsi.initramfs ]; then
@@ -20,32 +21,35 @@ read_settings() { # command line
   for word in $1; do
     value=${word#*=}
     case $word in
-      iscsi_auto) ISCSI_AUTO=yes ;;
-      iscsi_initiator=*) ISCSI_INITIATOR=$value ;;
-      iscsi_target_name=*) ISCSI_TARGET_NAME=$value ;;
-      iscsi_target_ip=*) ISCSI_TARGET_IP=$value ;;
-      iscsi_target_port=*) ISCSI_TARGET_PORT=$value ;;
-      iscsi_target_group=*) ISCSI_TARGET_GROUP=$value ;;
-      iscsi_username=*) ISCSI_USERNAME=$value ;;
-      iscsi_password=*) ISCSI_PASSWORD=$value ;;
-      iscsi_in_username=*) ISCSI_IN_USERNAME=$value ;;
-      iscsi_in_password=*) ISCSI_IN_PASSWORD=$value ;;
+      iscsi_auto | iscsi_firmware | rd.iscsi.firmware | rd.iscsi.firmware=[1yY]* | rd.iscsi.firmware=on) ISCSI_AUTO=yes ;;
+      iscsi_initiator=* | rd.iscsi.initiator=*) ISCSI_INITIATOR=$value ;;
+      iscsi_target_name=* | rd.iscsi.target.name=*) ISCSI_TARGET_NAME=$value ;;
+      iscsi_target_ip=* | rd.iscsi.target.ip=*) ISCSI_TARGET_IP=$value ;;
+      iscsi_target_port=* | rd.iscsi.target.port=*) ISCSI_TARGET_PORT=$value ;;
+      iscsi_target_group=* | rd.iscsi.target.group=*) ISCSI_TARGET_GROUP=$value ;;
+      iscsi_username=* | rd.iscsi.username=*) ISCSI_USERNAME=$value ;;
+      iscsi_password=* | rd.iscsi.password=*) ISCSI_PASSWORD=$value ;;
+      iscsi_in_username=* | rd.iscsi.in.username=*) ISCSI_IN_USERNAME=$value ;;
+      iscsi_in_password=* | rd.iscsi.in.password=*) ISCSI_IN_PASSWORD=$value ;;
+      iscsi_param=* | rd.iscsi.param=*) ISCSI_PARAMETERS="${ISCSI_PARAMETERS:-} $value" ;;
+      rd.iscsi.login_retry_max=*) ISCSI_PARAMETERS="${ISCSI_PARAMETERS:-} node.session.initial_login_retry_max=$value" ;;
     esac
   done
   set +f
   name_file=$image/initiatorname.iscsi
-  if [ -z "${ISCSI_INITIATOR:-}" ]; then
+  if [ -n "${ISCSI_INITIATOR:-}" ]; then
+    [ -e "$name_file" ] || echo "InitiatorName=$ISCSI_INITIATOR" >"$name_file"
+  elif [ -e "$name_file" ]; then
     ISCSI_INITIATOR=$(sed -n 's/^InitiatorName=//p' "$name_file")
-  elif [ ! -e "$name_file" ]; then
-    echo "InitiatorName=$ISCSI_INITIATOR" >"$name_file"
   fi
 }
 
 # Its messages are in $log.
 start_daemon() {
-  mkdir -p "$memory"
-  mount -t tmpfs -o mode=0700,nosuid,nodev iscsiroot "$memory" && cp -a "$image/." "$memory/" || return
-  mkdir /run/iscsid && chmod 0711 /run/iscsid
+  mkdir -p "$memory" /run/iscsid && chmod 0711 /run/iscsid
+  if [ ! -e "$memory/iscsid-in-memory" ]; then
+    mount -t tmpfs -o mode=0700,nosuid,nodev iscsiroot "$memory" && cp -a "$image/." "$memory/" || return
+  fi
   # The number is for the system's iscsid, which takes over.
   # shellcheck disable=SC2016  # the inner shell's words
   OPENSSL_CONF=/dev/null sh -c 'echo $$ >/run/iscsid/initramfs.pid
@@ -60,10 +64,13 @@ start_daemon() {
   done
 }
 
-# The one that was started, when it is of no use: the system's own is not to meet it.
+# The one that was started, when it is of no use: neither the system's own nor the next one here is to meet it.
 stop_daemon() {
-  [ -z "${daemon:-}" ] || kill "$daemon" 2>/dev/null
-  rm -f /run/iscsid/initramfs.pid
+  if [ -n "${daemon:-}" ]; then
+    kill "$daemon" 2>/dev/null
+    wait "$daemon"
+  fi
+  rm -f /run/iscsid/initramfs.pid /run/iscsid/control.sock
 }
 
 # Not from memory: the tables of the firmware are read before there is a copy.
@@ -92,12 +99,18 @@ log_in_to_firmware() {
   done
 }
 
+# As ISCSI_* say; ISCSI_PARAMETERS are keys of the record (key=value), the last of a key counts.
 log_in() { # address
-  iscsistart -c "$memory/iscsid.conf" -i "$ISCSI_INITIATOR" -t "$ISCSI_TARGET_NAME" -a "$1" \
+  address=$1
+  set -f --
+  for parameter in node.session.timeo.replacement_timeout="$replacement_timeout" ${ISCSI_PARAMETERS:-}; do
+    set -- "$@" -P "$parameter"
+  done
+  set +f
+  iscsistart -c "$memory/iscsid.conf" -i "${ISCSI_INITIATOR:-}" -t "$ISCSI_TARGET_NAME" -a "$address" \
     -p "${ISCSI_TARGET_PORT:-3260}" -g "${ISCSI_TARGET_GROUP:-1}" \
     ${ISCSI_USERNAME:+-u "$ISCSI_USERNAME"} ${ISCSI_PASSWORD:+-w "$ISCSI_PASSWORD"} \
-    ${ISCSI_IN_USERNAME:+-U "$ISCSI_IN_USERNAME"} ${ISCSI_IN_PASSWORD:+-W "$ISCSI_IN_PASSWORD"} \
-    -P node.session.timeo.replacement_timeout="$replacement_timeout"
+    ${ISCSI_IN_USERNAME:+-U "$ISCSI_IN_USERNAME"} ${ISCSI_IN_PASSWORD:+-W "$ISCSI_IN_PASSWORD"} "$@"
 }
 
 # What the system's init finds in /run: the daemon is the copy in memory, which needs nothing of the root to start, with

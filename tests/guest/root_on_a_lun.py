@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""A machine without a disk, whose root file system is on a LUN of tgtd: the initramfs that Debian's initramfs-tools makes
-with our package logs in, the system runs, its target comes and goes, and it shuts down clean. What to log in to is on the
-kernel's command line, or in the table of its firmware."""
+"""A machine without a disk, whose root file system is on a LUN of tgtd: the initramfs that Debian's initramfs-tools or
+dracut makes with our package logs in, the system runs, its target comes and goes, and it shuts down clean. What to log in
+to is on the kernel's command line, or in the table of its firmware."""
 
 import os
 import re
@@ -16,9 +16,10 @@ from booted import HOST, Booted, load  # noqa: E402  pylint: disable=C0413
 from boots import daemon_pid, goes_on  # noqa: E402  pylint: disable=C0413
 from lab import INITIATOR, Lab, check  # noqa: E402  pylint: disable=C0413
 from guest import scenarios  # noqa: E402  pylint: disable=C0413
-from targets import Lun  # noqa: E402  pylint: disable=C0413
+from targets import Chap, Lun  # noqa: E402  pylint: disable=C0413
 
 TARGET = "iqn.2026-01.org.example:root"
+DATA = "iqn.2026-01.org.example:data"
 AWAY_SECONDS = 5
 ROOT_ADDRESS = "10.0.2.15"
 MAC, MAC_PLACE = "52:54:00:12:34:56", 1 << 3  # qemu's first interface: device 1 of bus 0
@@ -29,10 +30,9 @@ def root_of(path, lab):
     return f"root=UUID={lab.run('blkid', '-p', '-s', 'UUID', '-o', 'value', path).out.strip()} ro"
 
 
-def words(path, target, lab):
-    """Of the kernel's command line."""
-    return (f"{root_of(path, lab)} ip={ROOT_ADDRESS}::{HOST}:255.255.255.0:guest:eth0:off iscsi_initiator={INITIATOR} "
-            f"iscsi_target_name={TARGET} iscsi_target_ip={HOST} iscsi_target_port={target.port}")
+def words(path, lab):
+    """Of the kernel's command line, but for the target."""
+    return f"{root_of(path, lab)} ip={ROOT_ADDRESS}::{HOST}:255.255.255.0:guest:eth0:off"
 
 
 def judge_boot(guest):
@@ -74,29 +74,41 @@ def judge_disk(lab, path):
     lab.run("e2fsck", "-fn", path)
 
 
-def _target_is_away(guest, target, luns):
+def _target_is_away(guest, target, luns, chap=None):
     target.process.expected_end = True
     target.process.kill()
     target.process.wait()
     time.sleep(AWAY_SECONDS)
     target.start()
-    target.add(TARGET, luns)
+    target.add(TARGET, luns, chap)
     goes_on(guest)
+
+
+def _load(guest):
+    guest.run("mkdir -p /data && echo 0 >/run/round")
+    guest.run(f"cat >/var/tmp/load <<'END'\n{load('/data')}\nEND\nsystemd-run -q --unit=load bash /var/tmp/load")
+    goes_on(guest)
+
+
+def _copy_of_the_disk(lab):
+    path = os.path.join(lab.data, "root")
+    lab.run("cp", "--sparse=always", os.environ["ISCSI_GUEST_DISK"], path)
+    return path
 
 
 def initramfs():
     "boots, loses its target and has its package upgraded under load, powers off clean, and boots again"
     with Lab() as lab:
-        path = os.path.join(lab.data, "root")
-        lab.run("cp", "--sparse=always", os.environ["ISCSI_GUEST_DISK"], path)
+        path = _copy_of_the_disk(lab)
         target, luns = lab.tgtd(), [Lun(path, volatile_cache=False)]
         target.add(TARGET, luns)
-        guest = Booted(lab, root=words(path, target, lab))
+        said = (f"{words(path, lab)} iscsi_initiator={INITIATOR} "
+                f"iscsi_target_name={TARGET} iscsi_target_ip={HOST} iscsi_target_port={target.port}")
+        guest = Booted(lab, root=said)
         guest.up()
         judge_boot(guest)
-        guest.run("mkdir /data && head -c 8M /dev/urandom >/data/kept && sha256sum /data/kept >/data/sums && echo 0 >/run/round")
-        guest.run(f"cat >/var/tmp/load <<'END'\n{load('/data')}\nEND\nsystemd-run -q --unit=load bash /var/tmp/load")
-        goes_on(guest)
+        guest.run("mkdir /data && head -c 8M /dev/urandom >/data/kept && sha256sum /data/kept >/data/sums")
+        _load(guest)
         _target_is_away(guest, target, luns)
         pid = daemon_pid(guest)
         guest.run("! systemctl restart iscsid && ! systemctl stop iscsid")
@@ -109,7 +121,7 @@ def initramfs():
         _no_errors(guest)
         guest.power_off()
         judge_disk(lab, path)
-        guest = Booted(lab, root=words(path, target, lab))
+        guest = Booted(lab, root=said)
         guest.up()
         judge_boot(guest)
         guest.run("sha256sum -c /data/sums")
@@ -170,8 +182,7 @@ def vlan_of_the_firmware(guest):
 def firmware():
     "is told nothing but iscsi_auto: address, initiator name and target are those of an iBFT in its firmware"
     with Lab() as lab:
-        path = os.path.join(lab.data, "root")
-        lab.run("cp", "--sparse=always", os.environ["ISCSI_GUEST_DISK"], path)
+        path = _copy_of_the_disk(lab)
         target = lab.tgtd()
         target.add(TARGET, [Lun(path, volatile_cache=False)])
         guest = Booted(lab, root=f"{root_of(path, lab)} iscsi_auto", firmware=firmware_table(lab, target))
@@ -179,6 +190,33 @@ def firmware():
         judge_boot(guest)
         judge_firmware(guest, target)
         vlan_of_the_firmware(guest)
+        guest.power_off()
+        judge_disk(lab, path)
+
+
+def dracut():
+    "with dracut, its words, CHAP and a second target: boots, loses its target under load, and powers off clean"
+    with Lab() as lab:
+        path = _copy_of_the_disk(lab)
+        target, luns = lab.tgtd(), [Lun(path, volatile_cache=False)]
+        chap = Chap("guest", "secret-of-guest", "target", "secret-of-target")
+        target.add(TARGET, luns, chap)
+        data = lab.tgtd()
+        data.add(DATA, [Lun(lab.disk("data", 1 << 20))])
+        guest = Booted(lab, root=f"{words(path, lab)} rd.iscsi.initiator={INITIATOR} "
+                       f"netroot=iscsi:guest:{chap.secret}:target:{chap.secret_in}@{HOST}::{target.port}::{TARGET} "
+                       f"netroot=iscsi:{HOST}::{data.port}::eth0:1:{DATA} "
+                       "rd.iscsi.param=node.session.iscsi.FirstBurstLength=32768")
+        guest.up()
+        judge_boot(guest)
+        sessions = guest.run("iscsiadm -m session -P 2")
+        check(all(f"Target: {name} " in sessions for name in (TARGET, DATA)), "one of the two targets has no session")
+        check(sessions.count("FirstBurstLength: 32768") == 2, "rd.iscsi.param was not heeded")
+        guest.run("! lsmod | grep -e iscsi_tcp -e scsi_transport_iscsi")
+        _load(guest)
+        _target_is_away(guest, target, luns, chap)
+        _one_daemon(guest)
+        _no_errors(guest)
         guest.power_off()
         judge_disk(lab, path)
 

@@ -13,6 +13,7 @@ PROGRAMS = ["iscsid", "iscsiadm", "iscsistart", "iscsi-iname", "iscsi-gen-initia
 UNITS = ["iscsid.socket"] + [name + ".service" for name in ("iscsid", "iscsi", "iscsi-init", "iscsi-logout", "open-iscsi")]
 HELPERS = ("iscsi_logout_all", "iscsi_memory_copy", "iscsid-in-memory")
 SCRIPTS = ["iscsid", "open-iscsi"]
+DRACUT_MODULE = ("module-setup.sh", "parse-iscsi.sh", "iscsiroot.sh")
 PAGES = ["man8/" + name + ".8" for name in PROGRAMS] + ["man5/iscsid.conf.5"]
 
 
@@ -49,6 +50,8 @@ class Install(unittest.TestCase):
         wanted["etc/apparmor.d/usr.sbin.iscsid"] = 0o644
         wanted.update({f"usr/libexec/iscsi-suite/{name}": 0o755 for name in HELPERS})
         wanted["usr/libexec/iscsi-suite/root_on_a_lun.sh"] = 0o644
+        wanted["usr/lib/dracut/dracut.conf.d/iscsi-suite.conf"] = 0o644
+        wanted.update({f"usr/lib/dracut/modules.d/95iscsi-suite/{name}": 0o755 for name in DRACUT_MODULE})
         wanted.update({f"etc/init.d/{name}": 0o755 for name in SCRIPTS})
         wanted.update({f"usr/lib/systemd/system/{name}": 0o644 for name in UNITS})
         wanted.update({f"usr/lib/{name}": 0o644 for name in ("libiscsi-core.a", "pkgconfig/libiscsi-core.pc")})
@@ -63,6 +66,7 @@ class Install(unittest.TestCase):
         for name, wanted in (("lib/systemd/system/iscsid.service", "ExecStart=@/usr/sbin/iscsid @iscsid -f\n"),
                              ("lib/systemd/system/iscsi.service", "ExecStart=/usr/sbin/iscsiadm "),
                              ("lib/systemd/system/iscsi-logout.service", "ExecStop=/usr/libexec/iscsi-suite/iscsi_logout_all\n"),
+                             ("lib/dracut/modules.d/95iscsi-suite/module-setup.sh", "libexec=/usr/libexec/iscsi-suite\n"),
                              ("lib/pkgconfig/libiscsi-core.pc", "prefix=/usr\n")):
             with open(os.path.join(self.root, "usr", name), encoding="ascii") as file:
                 text = file.read()
