@@ -18,7 +18,10 @@ struct DeviceIdentity {
     std::uint16_t port = 3260;
     std::string target; ///< the target's iSCSI name
     base::Lun lun;
-    std::uint32_t sid = 0; ///< of the session; no part of the by-path name, which several may have
+    /// Tells apart what several sessions with one portal show, the same after every start: part of a file
+    /// name, no part of the by-path name. Empty for the only session through the default interface.
+    std::string session = {};
+    std::string unit = {}; ///< what the unit says that it is (scsi::identity); empty = nothing
 };
 
 /// A LUN as udev's path_id writes it: decimal below 256, else 0x and sixteen hexadecimal digits.

@@ -1,10 +1,10 @@
-// Which exports have the same by-path name: those of one unit that several sessions with one portal show. The
-// link leads to the one that was first, and when that goes to the next, as udev has it with devices.
+// Which exports have the same by-path name: those that several sessions with one portal show. The link leads
+// to the one that was first, and when that goes to the next of the same unit, as udev has it with devices: to
+// another unit (a target may show each initiator name others) nobody is led who asked for the first.
 // Control's thread.
 #pragma once
 
 #include <map>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -12,18 +12,18 @@ namespace iscsi::block {
 
 class ExportLinks {
 public:
-    /// False: an export has it already.
-    bool take_socket(const std::string& socket) { return taken_.insert(socket).second; }
-    void release_socket(const std::string& socket) { taken_.erase(socket); }
-    /// Enters an export that is there: the path of its socket under that of its link. Gives where the link is
-    /// to lead.
-    const std::string& add(const std::string& link, const std::string& socket);
+    /// Enters an export that is there: the path of its socket under that of its link. `unit` is its identity,
+    /// empty when it has none. Gives where the link is to lead.
+    const std::string& add(const std::string& link, const std::string& socket, const std::string& unit);
     /// Gives where the link is to lead now; empty: nowhere. Idempotent.
     std::string remove(const std::string& link, const std::string& socket);
 
 private:
-    std::set<std::string> taken_;
-    std::map<std::string, std::vector<std::string>> sockets_; ///< by link, in the order of their coming
+    struct Export {
+        std::string socket;
+        std::string unit;
+    };
+    std::map<std::string, std::vector<Export>> exports_; ///< by link, in the order of their coming
 };
 
 } // namespace iscsi::block

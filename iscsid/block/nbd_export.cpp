@@ -74,20 +74,6 @@ std::string query_text(std::string_view text) {
     return out;
 }
 
-/// `name`, and where an export of another session has it, one with the session's number; it is taken.
-std::string take_name(const NbdExport::Place& place, const DeviceIdentity& identity, std::string name,
-                      std::size_t bytes_max) {
-    if (place.sharing->take_socket(place.socket_dir + "/" + name)) {
-        return name;
-    }
-    const std::string suffix = fmt::format("-session-{}", identity.sid);
-    base::Result<std::string> shorter =
-        by_path_file_name(identity, bytes_max - std::min(bytes_max, suffix.size()));
-    name = (shorter ? *shorter : name) + suffix;
-    place.sharing->take_socket(place.socket_dir + "/" + name);
-    return name;
-}
-
 bool points_to(const std::string& link, std::string_view target) {
     std::array<char, PATH_MAX> text;
     const ssize_t n = ::readlink(link.c_str(), text.data(), text.size());
@@ -105,9 +91,11 @@ base::Result<std::unique_ptr<NbdExport>> NbdExport::create(const Place& place, c
     // A directory that leaves no room for any name still gets sockets: they are reached by shorter paths.
     const std::size_t left =
         socket_path_bytes_max - std::min(socket_path_bytes_max, place.socket_dir.size() + 1);
-    base::Result<std::string> name = by_path_file_name(identity, left);
+    base::Result<std::string> name =
+        by_path_file_name(identity, left - std::min(left, identity.session.size()));
     base::Result<std::string> link_name = by_path_file_name(identity, NAME_MAX);
-    if (!name || !link_name || name->size() > NAME_MAX || link_name->size() > NAME_MAX) {
+    if (!name || !link_name || name->size() + identity.session.size() > NAME_MAX ||
+        link_name->size() > NAME_MAX) {
         return base::fail(base::Errc::invalid, "no file name holds " + *full_name);
     }
     base::Result<int> directory = open_private_directory(place.socket_dir);
@@ -118,12 +106,13 @@ base::Result<std::unique_ptr<NbdExport>> NbdExport::create(const Place& place, c
     device->directory_ = *directory;
     device->attributes_ = attributes;
     device->export_name_ = std::move(*full_name);
-    device->name_ = take_name(place, identity, std::move(*name), left);
+    device->name_ = *name + identity.session;
     device->path_ = place.socket_dir + "/" + device->name_;
     device->uri_ = "nbd+unix:///?socket=" + query_text(device->path_);
     device->link_dir_ = place.by_path_dir;
     device->link_ = place.by_path_dir + "/" + *link_name;
     device->sharing_ = place.sharing;
+    device->unit_ = identity.unit;
     // Short and not yet visible to ls; the process id tells leftovers of a crash from a socket in use.
     static std::uint64_t count = 0;
     const std::string hidden_name = fmt::format(".new-{}-{}", ::getpid(), count++);
@@ -209,7 +198,7 @@ base::Result<void> NbdExport::put_link() {
     if (::lstat(link_.c_str(), &present) == 0 && !S_ISLNK(present.st_mode)) {
         return base::fail(base::Errc::busy, link_ + " is there and is not a symbolic link");
     }
-    if (auto leads = lead_to(sharing_->add(link_, path_)); !leads) {
+    if (auto leads = lead_to(sharing_->add(link_, path_, unit_)); !leads) {
         sharing_->remove(link_, path_);
         return leads;
     }
@@ -254,9 +243,6 @@ void NbdExport::take_names_back() {
         ::unlinkat(directory_, bound_name_.c_str(), 0);
     }
     bound_name_.clear();
-    if (sharing_ != nullptr) {
-        std::exchange(sharing_, nullptr)->release_socket(path_);
-    }
 }
 
 bool NbdExport::owns_name() const {

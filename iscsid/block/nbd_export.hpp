@@ -1,7 +1,7 @@
 // Control's half of a LUN that is shown as an NBD export: the listening Unix socket under a name that tells
 // portal, target and LUN, and a symbolic link to it where by-path names are looked for; of several sessions
-// with one portal each export has a socket, and the first one the link. Nobody but root may connect. Both
-// names go away with this object. Control's thread, except make_queue().
+// with one portal each export has a socket, the same after every start, and the first one the link. Nobody
+// but root may connect. Both names go away with this object. Control's thread, except make_queue().
 #pragma once
 
 #include "block/block.hpp"
@@ -58,6 +58,7 @@ private:
     std::string path_;
     std::string uri_;
     std::shared_ptr<ExportLinks> sharing_;
+    std::string unit_; ///< DeviceIdentity::unit
     std::string link_dir_;
     std::string link_;
     std::vector<std::string> links_; ///< those that are there

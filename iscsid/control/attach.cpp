@@ -33,13 +33,14 @@ std::uint32_t queue_depth(const ManagedSession& session) {
         std::clamp<std::int64_t>(session.node.number(Key::session_queue_depth), 1, depth_max));
 }
 
-block::DeviceIdentity device_identity(const ManagedSession& session, base::Lun lun) {
+block::DeviceIdentity device_identity(const ManagedSession& session, const scsi::LunFacts& facts) {
     block::DeviceIdentity identity;
     identity.address = session.id.portal.address;
     identity.port = session.id.portal.port;
     identity.target = session.id.target;
-    identity.lun = lun;
-    identity.sid = session.sid;
+    identity.lun = facts.lun;
+    identity.session = session_suffix(session);
+    identity.unit = scsi::identity(facts);
     return identity;
 }
 
@@ -145,7 +146,7 @@ void add_unit(ManagedSession& session, scsi::LunFacts facts, unsigned opening,
 
 base::Result<block::KernelDeviceRequest> device_request(const ManagedSession& session,
                                                         const ServedLun& served) {
-    block::DeviceIdentity identity = device_identity(session, served.facts.lun);
+    block::DeviceIdentity identity = device_identity(session, served.facts);
     auto by_path = block::by_path_name(identity);
     if (!by_path) {
         return base::fail(std::move(by_path.error()));
@@ -289,7 +290,7 @@ ring::Task<void> Daemon::attach(ManagedSession& session, std::shared_ptr<ServedL
 }
 
 ring::Task<base::Result<void>> Daemon::make_device(ManagedSession& session, ServedLun& served) {
-    block::DeviceIdentity identity = device_identity(session, served.facts.lun);
+    block::DeviceIdentity identity = device_identity(session, served.facts);
     auto request = device_request(session, served);
     if (!request) {
         co_return base::fail(std::move(request.error()));

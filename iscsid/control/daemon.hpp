@@ -123,6 +123,8 @@ private:
     ring::Task<base::Result<void>> open_along(ManagedSession& session, LoginRoute& route);
     ring::Task<tl::expected<void, shard::OpenFailure>> open_place(ManagedSession& session,
                                                                   const LoginRoute& route);
+    ring::Task<tl::expected<shard::OpenReply, shard::OpenFailure>> open_offering(ManagedSession& session,
+                                                                                 shard::OpenRequest& request);
     ring::Task<tl::expected<shard::OpenReply, shard::OpenFailure>> open_at(ManagedSession& session,
                                                                            shard::OpenRequest request);
 

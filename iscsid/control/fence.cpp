@@ -101,10 +101,8 @@ Daemon::open_beside_rival(ManagedSession& session, const shard::OpenRequest& req
         session.rival = nullptr;
         co_return beside;
     }
-    shard::OpenRequest successor = request;
-    successor.endpoints.assign(1, beside->endpoint); // the same place, of several
     const base::TimePoint begun_at = ring::monotonic_now();
-    auto work = [&session, &successor] { return session.nexus->open(successor); };
+    auto work = [&session, &request] { return session.nexus->open(request); };
     ring::Call call(*loop_, session.shard.loop(), work);
     auto opened = co_await call;
     std::optional<base::Duration> ended_after;

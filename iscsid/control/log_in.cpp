@@ -38,9 +38,7 @@ void note_away(ManagedSession& session, const std::vector<shard::Endpoint>& away
 /// tasks of the old one before they are sent again.
 void prepare(ManagedSession& session, shard::OpenRequest& request, std::vector<shard::Endpoint> endpoints,
              base::Duration reconnect_pause) {
-    // Where it was is tried first.
-    std::stable_partition(endpoints.begin(), endpoints.end(),
-                          [&](const shard::Endpoint& one) { return one == session.endpoint; });
+    const auto others = static_cast<int>(endpoints.size()) - 1;
     request.endpoints = std::move(endpoints);
     if (session.initiator_name.empty()) {
         session.initiator_name = request.login.initiator_name;
@@ -52,9 +50,27 @@ void prepare(ManagedSession& session, shard::OpenRequest& request, std::vector<s
     if (session.state == ManagedSession::State::recovering) {
         // The name may lead elsewhere by then.
         request.connect_timeout =
-            std::min<base::Duration>(request.connect_timeout, base::limits::reconnect_timeout);
+            std::min<base::Duration>(request.connect_timeout, base::limits::reconnect_timeout +
+                                                                  others * base::limits::connect_stagger);
         request.connect_again_every = reconnect_pause;
     }
+}
+
+/// The addresses that are tried side by side, group by group. Where the session was is tried first. And
+/// alone, as each is, when the target may still execute what was lost: whether it does is found out at one
+/// place at a time, and another one is asked only when that does not answer.
+std::vector<std::vector<shard::Endpoint>> groups_of(const ManagedSession& session,
+                                                    std::vector<shard::Endpoint> endpoints) {
+    std::stable_partition(endpoints.begin(), endpoints.end(),
+                          [&](const shard::Endpoint& one) { return one == session.endpoint; });
+    std::vector<std::vector<shard::Endpoint>> groups;
+    for (shard::Endpoint& endpoint : endpoints) {
+        if (groups.empty() || session.stranded) {
+            groups.emplace_back();
+        }
+        groups.back().push_back(std::move(endpoint));
+    }
+    return groups;
 }
 
 } // namespace
@@ -284,41 +300,54 @@ ring::Task<tl::expected<void, shard::OpenFailure>> Daemon::open_place(ManagedSes
             fmt::format("cannot resolve {}: {}", route.place().host, endpoints.error().detail);
         co_return tl::unexpected(std::move(last));
     }
-    auto request = open_request(*session.node_with_secrets, config_.initiator, session.isid);
-    if (session.state == ManagedSession::State::ending || !request) {
-        last.error = request ? base::Error{base::Errc::cancelled, "the session is being ended"}
-                             : std::move(request.error());
-        co_return tl::unexpected(std::move(last));
+    for (std::vector<shard::Endpoint>& group : groups_of(session, std::move(*endpoints))) {
+        auto request = open_request(*session.node_with_secrets, config_.initiator, session.isid);
+        if (session.state == ManagedSession::State::ending || !request) {
+            last.error = request ? base::Error{base::Errc::cancelled, "the session is being ended"}
+                                 : std::move(request.error());
+            break;
+        }
+        prepare(session, *request, std::move(group), reconnect_pause_of(session));
+        if (route.place() != Place{session.id.portal.address, session.id.portal.port}) {
+            // The record's portal group is that of its own portal, and a redirection names none.
+            request->login.expected_tpgt = -1;
+        }
+        auto opened = co_await open_offering(session, *request);
+        note_away(session, opened ? opened->away : opened.error().away);
+        if (opened) {
+            session.endpoint = opened->endpoint;
+            session.opened = std::move(*opened);
+            ++session.openings;
+            co_return tl::expected<void, shard::OpenFailure>();
+        }
+        last = std::move(opened.error());
+        if (last.error.code != base::Errc::transport && last.error.code != base::Errc::transport_timeout) {
+            break;
+        }
     }
-    prepare(session, *request, std::move(*endpoints), reconnect_pause_of(session));
-    if (route.place() != Place{session.id.portal.address, session.id.portal.port}) {
-        // The record's portal group is that of its own portal, and a redirection names none.
-        request->login.expected_tpgt = -1;
-    }
-    auto opened = co_await open_at(session, *request);
+    co_return tl::unexpected(std::move(last));
+}
+
+/// Once more with MD5 alone, where that may do.
+ring::Task<tl::expected<shard::OpenReply, shard::OpenFailure>>
+Daemon::open_offering(ManagedSession& session, shard::OpenRequest& request) {
+    auto opened = co_await open_at(session, request);
     const bool wanted = session.state != ManagedSession::State::ending;
     if (!opened && opened.error().md5_alone_may_do && wanted) {
         log::warning("session {}: {}; trying MD5 alone of the CHAP algorithms", session.sid,
                      opened.error().error.message());
-        offer_md5_alone(request->login);
-        opened = co_await open_at(session, *request);
+        offer_md5_alone(request.login);
+        opened = co_await open_at(session, request);
         session.md5_alone = opened.has_value();
     }
-    if (!opened) {
-        note_away(session, opened.error().away);
-        co_return tl::unexpected(std::move(opened.error()));
-    }
-    note_away(session, opened->away);
-    session.endpoint = opened->endpoint;
-    session.opened = std::move(*opened);
-    ++session.openings;
-    co_return tl::expected<void, shard::OpenFailure>();
+    co_return opened;
 }
 
 ring::Task<tl::expected<shard::OpenReply, shard::OpenFailure>> Daemon::open_at(ManagedSession& session,
                                                                                shard::OpenRequest request) {
     session.dropped = false;
-    const std::optional<std::uint16_t> seen_in = reinstating_group(session, request.endpoints);
+    // What is stranded is asked about at one place (groups_of); else this is of no matter.
+    const std::optional<std::uint16_t> seen_in = reinstating_group(session, request.endpoints.front());
     if (session.stranded && !session.stranded->is_alone && !seen_in) {
         auto beside = co_await open_beside_rival(session, request);
         co_return beside;
@@ -326,9 +355,7 @@ ring::Task<tl::expected<shard::OpenReply, shard::OpenFailure>> Daemon::open_at(M
     auto work = [&session, &request] { return session.nexus->open(request); };
     ring::Call call(*loop_, session.shard.loop(), work);
     auto opened = co_await call;
-    const bool as_seen =
-        opened && reinstating_group(session, {opened->endpoint}) == seen_in && opened->tpgt == seen_in;
-    if (opened && seen_in && !as_seen) {
+    if (opened && seen_in && (opened->tpgt != *seen_in || opened->endpoint != request.endpoints.front())) {
         session.reinstated_at.reset(); // what was lost has its time, as where nothing is known
     } else if (opened) {
         std::optional<base::Duration> ended_after;

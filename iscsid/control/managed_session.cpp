@@ -2,6 +2,7 @@
 
 #include "control/log.hpp"
 #include "control/rival.hpp"
+#include "control/settings.hpp"
 #include "records/fields.hpp"
 #include "scsi/capacity.hpp"
 #include "scsi/sense.hpp"
@@ -214,12 +215,21 @@ ipc::SessionSnapshot ManagedSession::snapshot(const base::SessionStatistics& sta
     return out;
 }
 
+std::string session_suffix(const ManagedSession& session) {
+    constexpr std::uint64_t qualifier_mask = 0xffff;
+    const std::string& iface = session.id.iface;
+    std::string suffix = iface == "default" ? std::string() : fmt::format("-iface-{}", iface);
+    const std::uint64_t qualifier = session.isid.value() & qualifier_mask;
+    if (qualifier != (make_isid({}, session.id, 0).value() & qualifier_mask)) {
+        suffix += fmt::format("-isid-{:04x}", qualifier);
+    }
+    return suffix;
+}
+
 std::optional<std::uint16_t> reinstating_group(const ManagedSession& session,
-                                               const std::vector<shard::Endpoint>& endpoints) {
+                                               const shard::Endpoint& endpoint) {
     const auto& seen = session.reinstated_at;
-    const bool here = seen && std::ranges::any_of(endpoints, [&](const shard::Endpoint& endpoint) {
-                          return seen->address == endpoint.text && seen->port == endpoint.port;
-                      });
+    const bool here = seen && seen->address == endpoint.text && seen->port == endpoint.port;
     return here ? std::optional(seen->portal_group) : std::nullopt;
 }
 

@@ -195,9 +195,12 @@ private:
     std::vector<ring::Event*> pauses_; ///< an event has one waiter
 };
 
-/// The target at one of these endpoints was seen to reinstate sessions of this portal group; empty: none was.
+/// What tells the exports of several sessions with one portal apart: the interface unless it is the default
+/// one, and for a second session through it the ISID, both of which stay the same over a restart.
+std::string session_suffix(const ManagedSession& session);
+/// The target at this endpoint was seen to reinstate sessions of this portal group; empty: none was.
 std::optional<std::uint16_t> reinstating_group(const ManagedSession& session,
-                                               const std::vector<shard::Endpoint>& endpoints);
+                                               const shard::Endpoint& endpoint);
 /// It was seen so on the connection that there is.
 void note_reinstatement(ManagedSession& session);
 

@@ -55,9 +55,18 @@ Connector::~Connector() = default;
 ring::Task<base::Result<Connected>> Connector::connect(std::vector<Endpoint> endpoints,
                                                        const TcpOptions& options, ConnectTimes times) {
     base::check(!endpoints.empty(), "an address to connect to");
-    endpoints_ = std::move(endpoints);
-    begun_ = 0;
+    endpoints_.clear();
+    for (Endpoint& endpoint : endpoints) {
+        if (std::ranges::count(endpoints_, endpoint) == 0) {
+            endpoints_.push_back(std::move(endpoint));
+        }
+    }
     failures_.clear();
+    auto bound = with_device(options);
+    if (!bound) {
+        co_return base::fail(std::move(bound.error()));
+    }
+    begun_ = 0;
     connected_ = {};
     interrupted_ = false;
     next_ = loop_.now();
@@ -66,7 +75,7 @@ ring::Task<base::Result<Connected>> Connector::connect(std::vector<Endpoint> end
             break;
         }
         if (next_ && loop_.now() >= *next_) {
-            begin_next(options, times.again_every);
+            begin_next(*bound, times.again_every);
             continue;
         }
         const bool next_first = next_ && (!times.deadline || *next_ < *times.deadline);
@@ -152,17 +161,14 @@ base::Error Connector::error() const {
     if (interrupted_) {
         return {base::Errc::transport, std::strerror(ECANCELED)};
     }
-    if (!is_hopeless()) {
-        return {base::Errc::transport_timeout, std::strerror(ETIMEDOUT)};
-    }
-    if (failures_.size() == 1) {
+    if (is_hopeless() && failures_.size() == 1) {
         return failures_.front().error;
     }
-    std::string all;
+    std::string all = is_hopeless() ? "" : std::strerror(ETIMEDOUT);
     for (const ConnectFailure& failure : failures_) {
         all += fmt::format("{}{}: {}", all.empty() ? "" : "; ", failure.endpoint.text, failure.error.detail);
     }
-    return {base::Errc::transport, std::move(all)};
+    return {is_hopeless() ? base::Errc::transport : base::Errc::transport_timeout, std::move(all)};
 }
 
 void Connector::on_end(Attempt& attempt, int result) {

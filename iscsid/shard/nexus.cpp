@@ -78,14 +78,15 @@ ring::Task<tl::expected<OpenReply, OpenFailure>> Nexus::open(OpenRequest request
     request.login.deadline = ring::monotonic_now() + request.login_timeout;
     auto made = login::Login::make(request.login);
     if (!made) {
-        OpenFailure failure{std::move(made.error()), {}, {}, false};
+        OpenFailure failure{std::move(made.error()), {}, who_refused(link_), false};
         co_await link_.end(ring::Stream::Ending::abort);
         co_return Reply(tl::unexpect, std::move(failure));
     }
     std::unique_ptr<login::Login> login = std::move(*made);
     auto driven = co_await link_.drive(*login);
     if (!driven) {
-        OpenFailure failure{std::move(driven.error()), login->redirect(), {}, login->md5_alone_may_do()};
+        OpenFailure failure{std::move(driven.error()), login->redirect(), who_refused(link_),
+                            login->md5_alone_may_do()};
         if (is_away(login->status())) {
             failure.away.push_back(std::move(*connected));
         }

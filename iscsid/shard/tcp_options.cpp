@@ -14,6 +14,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <utility>
 #include <vector>
 
 namespace iscsi::shard {
@@ -81,21 +82,6 @@ base::Result<void> bind_to_address(int fd, int family, const std::string& addres
     return {};
 }
 
-base::Result<void> bind_to_interface(int fd, int family, const TcpOptions& options) {
-    base::Result<void> bound;
-    if (!options.hardware_address.empty()) {
-        auto device = device_of(options.hardware_address);
-        bound = device ? bind_to_device(fd, *device) : base::fail(std::move(device.error()));
-    }
-    if (bound && !options.net_device.empty()) {
-        bound = bind_to_device(fd, options.net_device);
-    }
-    if (bound && !options.local_address.empty()) {
-        bound = bind_to_address(fd, family, options.local_address);
-    }
-    return bound;
-}
-
 } // namespace
 
 base::Result<std::string> device_of(const std::string& hardware_address, const std::string& folder) {
@@ -115,6 +101,18 @@ base::Result<std::string> device_of(const std::string& hardware_address, const s
     return best->name;
 }
 
+base::Result<TcpOptions> with_device(TcpOptions options) {
+    if (!options.hardware_address.empty()) {
+        auto device = device_of(options.hardware_address);
+        if (!device) {
+            return base::fail(std::move(device.error()));
+        }
+        options.net_device = std::move(*device);
+        options.hardware_address.clear();
+    }
+    return options;
+}
+
 base::Result<void> apply_before_connect(int fd, int family, const TcpOptions& options) {
     int on = 1;
     if (::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0) {
@@ -130,7 +128,11 @@ base::Result<void> apply_before_connect(int fd, int family, const TcpOptions& op
                                             static_cast<socklen_t>(congestion.size())) != 0) {
         return call_failed("congestion control " + congestion, errno);
     }
-    return bind_to_interface(fd, family, options);
+    // Once: Linux lets nobody without CAP_NET_RAW change it.
+    base::Result<void> bound =
+        options.net_device.empty() ? base::Result<void>() : bind_to_device(fd, options.net_device);
+    return bound && !options.local_address.empty() ? bind_to_address(fd, family, options.local_address)
+                                                   : bound;
 }
 
 base::Result<void> apply_user_timeout(int fd, const TcpOptions& options) {

@@ -9,7 +9,7 @@
 
 namespace iscsi::shard {
 
-/// Socket settings of a record. Where several bind, all of them hold.
+/// Socket settings of a record. A hardware address goes before the name of a device, as with open-iscsi.
 struct TcpOptions {
     int window_bytes = 0;   ///< SO_RCVBUF and SO_SNDBUF; 0 = the system's
     std::string net_device; ///< SO_BINDTODEVICE; empty = not bound
@@ -30,8 +30,11 @@ struct TcpOptions {
 base::Result<std::string> device_of(const std::string& hardware_address,
                                     const std::string& folder = "/sys/class/net");
 
-/// Before the connection to an address of `family` is begun: everything but the user timeout. Errors:
-/// Errc::transport with what was refused.
+/// The options with the device that the hardware address means now in its place. Errors: those of
+/// device_of().
+base::Result<TcpOptions> with_device(TcpOptions options);
+/// Before the connection to an address of `family` is begun: everything but the user timeout; a hardware
+/// address was looked up before. Errors: Errc::transport with what was refused.
 base::Result<void> apply_before_connect(int fd, int family, const TcpOptions& options);
 /// Once it is made, which has a time of its own. Errors as above.
 base::Result<void> apply_user_timeout(int fd, const TcpOptions& options);

@@ -31,7 +31,8 @@ struct DiscoveredTargets {
 /// Collects the entries of one answer.
 class DiscoveredCollector {
 public:
-    /// A repetition, also in another spelling of the address, is left out. Errc::protocol beyond limits::discovered_targets_max.
+    /// A repetition, also in another spelling of the address, is left out. Errc::protocol beyond
+    /// limits::discovered_targets_max.
     Result<void> add(DiscoveredPortal portal);
     /// An entry that is left out; `why` is printable.
     void reject(std::string why);

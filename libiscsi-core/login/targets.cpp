@@ -75,7 +75,7 @@ private:
         if (base::is_link_local_address(address->host) && address->host.find('%') == std::string::npos) {
             if (link_.empty()) {
                 found_.reject(fmt::format("{}: {}: a link-local address, on which link is not known", name_,
-                                   base::printable(text, 80)));
+                                          base::printable(text, 80)));
                 return {};
             }
             address->host += fmt::format("%{}", link_);

@@ -85,7 +85,7 @@ const DiscoveryLayout& discovery_layout(RecordKind kind) {
 
 bool comes_from(const Record& node, RecordKind kind, const Portal& portal) {
     return node.text(Key::node_discovery_type) == discovery_layout(kind).origin &&
-           node.text(Key::node_discovery_address) == portal.address &&
+           base::is_same_host(node.text(Key::node_discovery_address), portal.address) &&
            node.number(Key::node_discovery_port) == portal.port;
 }
 

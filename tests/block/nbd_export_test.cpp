@@ -101,32 +101,40 @@ TEST_CASE("remove takes the names away and may be called again") {
     CHECK(test::result_of(device->remove()));
 }
 
-TEST_CASE(
-    "exports of one unit to several sessions have a socket each, and the link leads to one that is there") {
+TEST_CASE("exports of several sessions have a socket each, and the link leads to the same unit only") {
     test::TemporaryDirectory root;
     const NbdExport::Place where = place(root);
-    auto first = make(where);
+    DeviceIdentity who = identity();
+    who.unit = "naa.1";
+    auto first = make(where, who);
     REQUIRE(test::result_of(first->start()));
-    DeviceIdentity beside = identity();
-    beside.sid = 2;
-    auto second = make(where, beside);
+    who.session = "-iface-two";
+    auto second = make(where, who);
     REQUIRE(test::result_of(second->start()));
-    CHECK(second->path() == first->path() + "-session-2");
-    CHECK(can_connect(first->path()));
-    CHECK(can_connect(second->path()));
-    CHECK(second->links() == first->links());
+    who.session = "-iface-three";
+    who.unit = GENERATE("naa.2", "");
+    auto another = make(where, who);
+    REQUIRE(test::result_of(another->start()));
+    CHECK(second->path() == first->path() + "-iface-two");
+    for (const auto* device : {&first, &second, &another}) {
+        CHECK(can_connect((*device)->path()));
+        CHECK((*device)->links() == first->links());
+    }
     const std::string link = first->links()[0];
     CHECK(fs::read_symlink(link) == first->path());
     SECTION("the first one goes") {
         first.reset();
         CHECK(fs::read_symlink(link) == second->path());
         second.reset();
+        CHECK_FALSE(fs::is_symlink(link));
     }
     SECTION("the second one goes") {
         second.reset();
         CHECK(fs::read_symlink(link) == first->path());
         first.reset();
+        CHECK_FALSE(fs::is_symlink(link));
     }
+    another.reset();
     CHECK(entries(where.socket_dir) == 0);
     CHECK(entries(where.by_path_dir) == 0);
 }

@@ -13,6 +13,7 @@ import sys
 import isnsp
 from bad_input import refused
 from lab import MIB, Lab, check, main, wait_until
+from netns import in_a_network_of_its_own
 from scripted import Http, Random, Silent
 from targets import Lun
 
@@ -310,4 +311,5 @@ def servers_that_are_not_there():
 
 
 if __name__ == "__main__":
+    in_a_network_of_its_own()
     main(globals()[sys.argv[1]])

@@ -14,6 +14,7 @@ holds it, and that dies with the lab. Without the rights for it the test is skip
 
 import os
 import subprocess
+import sys
 
 from lab import need, skip, wait_until
 
@@ -23,6 +24,19 @@ PREFIX = "10.213"  # the networks between the router and each host; nobody outsi
 def can_make_namespaces():
     if subprocess.run(["unshare", "-n", "true"], capture_output=True, check=False).returncode != 0:
         skip("no right to make network namespaces (CAP_SYS_ADMIN, CAP_NET_ADMIN)")
+
+
+def in_a_network_of_its_own():
+    """Runs this program once more in a namespace whose loopback has an address that is not the loopback's: isnsd listens
+    nowhere on a machine that has none."""
+    if "ISCSI_OWN_NETWORK" in os.environ:
+        return
+    need("ip", "unshare")
+    can_make_namespaces()
+    os.environ["ISCSI_OWN_NETWORK"] = "yes"
+    os.execvp("unshare", ["unshare", "-n", "sh", "-ec",
+                          'ip link set lo up && ip address add 192.0.2.1/32 dev lo && exec "$@"', "sh", sys.executable, "-B",
+                          *sys.argv])
 
 
 class Host:

@@ -284,3 +284,31 @@ TEST_CASE("of several addresses those that did not fail are asked again", "[F-01
     CHECK(connected->endpoint == bench.port.endpoint);
     ::close(connected->fd);
 }
+
+TEST_CASE("an address that is given twice is one") {
+    Bench bench;
+    const shard::Endpoint closed = loopback(1, INADDR_LOOPBACK + 1);
+    bench.start({std::nullopt, again}, {closed, closed});
+    auto connected = bench.result();
+    REQUIRE_FALSE(connected);
+    CHECK(connected.error().detail == "Connection refused");
+}
+
+TEST_CASE("of those that were tried in vain the report names each that said why") {
+    Bench bench;
+    bench.start({bench.loop->now() + 400ms, {}}, {loopback(1, INADDR_LOOPBACK + 1), bench.port.endpoint});
+    auto connected = bench.result();
+    REQUIRE_FALSE(connected);
+    CHECK(connected.error().code == base::Errc::transport_timeout);
+    CHECK(connected.error().detail == "Connection timed out; 127.0.0.2: Connection refused");
+}
+
+TEST_CASE("a hardware address that no interface has is no connection") {
+    Bench bench;
+    bench.options.hardware_address = "02:00:00:00:00:77";
+    bench.start({std::nullopt, again});
+    auto connected = bench.result();
+    REQUIRE_FALSE(connected);
+    CHECK(connected.error().code == base::Errc::transport);
+    CHECK(bench.tried() == 0);
+}

@@ -394,10 +394,3 @@ TEST_CASE("removing an interface removes its nodes, or nothing while one is in u
     Warnings warnings;
     CHECK(temp.store.nodes({}, warnings)->size() == 1);
 }
-
-TEST_CASE("a portal that is found again in another spelling of its address is the same", "[store][rfc5952]") {
-    Discovery temp;
-    temp.apply(temp.update({{t1, {"2001:db8::1", 3260, 1}}}));
-    CHECK(temp.apply(temp.update({{t1, {"2001:DB8:0::1", 3260, 1}}})).added.empty());
-    CHECK(temp.node(t1, {"2001:db8::1", 3260, 1}).text(Key::conn_address) == "2001:db8::1");
-}

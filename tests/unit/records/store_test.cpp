@@ -110,6 +110,21 @@ TEST_CASE("a record is found by another spelling of its address, and keeps its o
     CHECK(listing(temp.store).empty());
 }
 
+TEST_CASE("a portal that is found again in another spelling of its address is the same", "[store][rfc5952]") {
+    TempStore temp;
+    DiscoveryUpdate update;
+    update.source = {"2001:db8::1", 3260, -1};
+    update.ifaces.push_back(*make_iface("default"));
+    update.found = {{t1, {"2001:db8::1", 3260, 1}, "default"}};
+    REQUIRE(temp.store.apply_discovery(update, Config()));
+    update.found.front().portal.address = "2001:DB8:0::1";
+    auto changes = temp.store.apply_discovery(update, Config());
+    REQUIRE(changes);
+    CHECK(changes->added.empty());
+    CHECK(changes->removed.empty());
+    CHECK(listing(temp.store) == std::vector<std::string>{"[2001:db8::1]:3260,1 " + t1 + " default"});
+}
+
 TEST_CASE("matching ignores the group tag but not the port, and may resolve names", "[store]") {
     TempStore temp;
     for (const std::string& target : {t1, t2}) {
