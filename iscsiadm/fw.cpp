@@ -70,21 +70,48 @@ int log_in_unstored(const Context& context, const BootTargets& targets) {
     return log_in(context, order);
 }
 
+/// Finds the target's record whatever its group tag is: a discovery may have learned another one.
+records::NodeId id_in_store(const BootTarget& target) {
+    records::NodeId id = boot_node_id(target);
+    id.portal.tpgt = records::tpgt_unknown;
+    return id;
+}
+
+/// Whether a record is the target's: the tag, and how the address is written, are not what tells.
+bool is_record_of(const BootTarget& target, const records::NodeId& id) {
+    const records::NodeId own = boot_node_id(target);
+    return records::NodeFilter{own.target, own.portal, own.iface, {}}.matches(id);
+}
+
+/// Made anew where a record is, it keeps the tag that is known of its portal.
+base::Result<records::Record> make_stored_node(const BootTarget& target, const records::Record& over,
+                                               std::int32_t tag) {
+    auto node = make_boot_node(target, over);
+    if (node && tag != records::tpgt_unknown) {
+        if (auto set = node->set(records::Key::node_tpgt, std::to_string(tag)); !set) {
+            return base::fail(std::move(set.error()));
+        }
+    }
+    return node;
+}
+
 /// A record that is there keeps what people set, unless discoveries are to overwrite.
 base::Result<void> store_target(const Context& context, const BootTarget& target,
                                 const records::Config& config) {
     const unsigned ops = context.options.ops;
     const bool overwrites = config.daemon.text(records::Key::daemon_rediscovery) == "overwrite";
     records::Warnings warnings;
-    const bool is_there = context.store.node(boot_node_id(target), warnings).has_value();
+    const auto known = context.store.node(id_in_store(target), warnings);
+    const bool is_there = known.has_value();
     if (ops != 0 && (ops & (is_there ? op_update : op_new)) == 0) {
         return {};
     }
     if (is_there && !overwrites) {
         return context.store.update_node(
-            boot_node_id(target), [&](records::Record& node) { return set_from_firmware(target, node); });
+            records::node_id(*known), [&](records::Record& node) { return set_from_firmware(target, node); });
     }
-    auto node = make_boot_node(target, config.node);
+    const std::int32_t tag = is_there ? records::node_id(*known).portal.tpgt : records::tpgt_unknown;
+    auto node = make_stored_node(target, config.node, tag);
     auto written = node ? context.store.write_node(*node) : base::fail(node.error());
     return written.map([](const records::NodeId&) {});
 }
@@ -99,7 +126,7 @@ base::Result<void> remove_others(const Context& context, const BootTargets& targ
     const records::InUse in_use = in_use_of(*sessions);
     for (const records::NodeId& id : *stored) {
         const bool is_named = std::ranges::any_of(
-            targets.usable, [&](const BootTarget& target) { return boot_node_id(target) == id; });
+            targets.usable, [&](const BootTarget& target) { return is_record_of(target, id); });
         if (is_named || in_use(id)) {
             continue;
         }
@@ -138,7 +165,7 @@ int log_in_found(const Context& context, const BootTargets& targets, bool stored
     records::Warnings warnings;
     for (const BootTarget& target : targets.usable) {
         auto node =
-            stored ? context.store.node(boot_node_id(target), warnings) : make_boot_node(target, *over);
+            stored ? context.store.node(id_in_store(target), warnings) : make_boot_node(target, *over);
         if (!node) {
             return complain_of(node.error());
         }

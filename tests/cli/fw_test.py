@@ -227,6 +227,38 @@ class Fw(harness.CliTest):
         self.run_adm("-m discovery -t fw")
         self.assertIn("node.session.queue_depth = 32\n", self.file(f"nodes/{DISK0}/10.1.0.9,3260,1/default"))
 
+    def found_by_firmware(self, address, config=""):
+        """What is stored after a discovery whose table has this address: (list, record)."""
+        with open(os.path.join(self.config, "iscsid.conf"), "w", encoding="ascii") as conf:
+            conf.write(config)
+        self.lay(firmware.table(**{**firmware.IPV6, "target0__ip_addr": address}, **firmware.ONE_WAY))
+        self.assertEqual(self.run_adm("-m discovery -t fw -l")[0], 0)
+        return self.run_adm("-m node")[1], self.run_adm(f"-m node -T {DISK0} -S")[1]
+
+    def test_a_record_is_the_targets_whatever_its_tag_and_the_spelling_of_its_address(self):
+        """A firmware's update writes addresses in another way; a discovery has learned the portal's tag."""
+        self.start_daemon()
+        brief, full = "2001:db8::9", firmware.IPV6["target0__ip_addr"]
+        self.daemon.answers["discover"] = lambda _: harness.discovered(harness.found(DISK0, brief, tpgt=2))
+        for ask in ("", "-m discovery -t st -p [2001:db8::9]"):
+            with self.subTest(ask=ask):
+                self.found_by_firmware(brief)
+                if ask:
+                    self.assertEqual(self.run_adm(ask)[0], 0)
+                self.run_adm(f"-m node -T {DISK0} -o update -n node.session.queue_depth -v 64")
+                before = f"[{brief}]:3260,{2 if ask else 1} {DISK0}\n"
+                self.assertEqual(self.run_adm("-m node")[1], before)
+                self.daemon.seen.clear()
+                listed, record = self.found_by_firmware(full)
+                self.assertEqual(listed, before)
+                self.assertIn("node.session.queue_depth = 64\n", record)
+                self.assertIn("node.session.auth.password = my-secret-12\n", record)
+                self.assertEqual([node["node.session.queue_depth"] for node in self.logins()], ["64"])
+                listed, record = self.found_by_firmware(full, "iscsid.rediscovery = overwrite\n")
+                self.assertEqual(listed, before.replace(brief, full))
+                self.assertIn("node.session.queue_depth = 32\n", record)
+                self.run_adm("-m node -o delete")
+
     def test_a_discovery_logs_in_with_what_it_stored(self):
         self.start_daemon()
         self.lay(firmware.table())
