@@ -136,6 +136,28 @@ base::Result<ipc::Reply> Client::wait(std::uint64_t id) {
     }
 }
 
+std::optional<std::size_t> Client::wait_any(std::span<const std::uint64_t> ids,
+                                            std::optional<std::chrono::steady_clock::time_point> deadline) {
+    for (;;) {
+        for (std::size_t i = 0; i < ids.size(); ++i) {
+            if (broken_ || replies_.contains(ids[i])) {
+                return i;
+            }
+        }
+        int milliseconds = -1;
+        if (deadline) {
+            const auto left = *deadline - std::chrono::steady_clock::now();
+            if (left <= left.zero()) {
+                return std::nullopt;
+            }
+            milliseconds = static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(left).count());
+        }
+        if (auto done = exchange(milliseconds); !done) {
+            broken_ = done.error();
+        }
+    }
+}
+
 base::Result<void> Client::flush() {
     while (sent_ != unsent_.size()) {
         if (auto done = exchange(); !done) {
@@ -145,10 +167,10 @@ base::Result<void> Client::flush() {
     return {};
 }
 
-base::Result<void> Client::exchange() {
+base::Result<void> Client::exchange(int milliseconds) {
     bool sending = sent_ != unsent_.size();
     pollfd waiting{socket_, static_cast<short>(sending ? POLLIN | POLLOUT : POLLIN), 0};
-    if (poll(&waiting, 1, -1) < 0 && errno != EINTR) {
+    if (poll(&waiting, 1, milliseconds) < 0 && errno != EINTR) {
         return base::fail(broken_connection("cannot be waited for"));
     }
     if ((waiting.revents & POLLOUT) != 0) {

@@ -7,9 +7,11 @@
 #include "ipc/requests.hpp"
 #include "records/store.hpp"
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 
 namespace iscsi::adm {
@@ -34,11 +36,17 @@ public:
     /// when the connection breaks before, or the daemon answers nonsense.
     base::Result<ipc::Reply> wait(std::uint64_t id);
 
+    /// Blocks until wait() of one of `ids` would not; gives its place among them. Nothing when `deadline`
+    /// came first.
+    std::optional<std::size_t> wait_any(std::span<const std::uint64_t> ids,
+                                        std::optional<std::chrono::steady_clock::time_point> deadline);
+
     /// Blocks until everything posted has been sent.
     base::Result<void> flush();
 
 private:
-    base::Result<void> exchange();
+    /// At most `milliseconds`; -1: until something happens.
+    base::Result<void> exchange(int milliseconds = -1);
     base::Result<void> send_some();
     base::Result<void> receive_some();
     base::Result<void> take_lines();

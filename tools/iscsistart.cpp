@@ -13,10 +13,14 @@
 #include "base/text.hpp"
 #include "records/store.hpp"
 
+#include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstdio>
 #include <fmt/format.h>
+#include <iterator>
 #include <netdb.h>
+#include <optional>
 #include <string>
 #include <sys/socket.h>
 #include <utility>
@@ -169,6 +173,46 @@ bool report(const std::string& place, const Result<ipc::LoginReply>& reply) {
     return true;
 }
 
+/// How long the others are waited for when there is a session: one try, of which a path that lives needs no
+/// more.
+std::chrono::seconds patience_of(const std::vector<records::Record>& nodes) {
+    std::int64_t longest = 1;
+    for (const records::Record& node : nodes) {
+        longest = std::max(longest, node.number(Key::conn_login_timeout));
+    }
+    constexpr std::int64_t most = 15;
+    return std::chrono::seconds(std::min(longest, most));
+}
+
+/// Reports the answers as they come; gives how many sessions there are. The tries that are not waited for go
+/// on in the daemon, which asks nobody whether the asker is still there.
+std::size_t wait_for_logins(adm::Client& client, const std::vector<records::Record>& nodes,
+                            std::vector<std::uint64_t> ids) {
+    std::vector<std::string> places;
+    std::ranges::transform(nodes, std::back_inserter(places), place_of);
+    std::size_t sessions = 0;
+    std::optional<std::chrono::steady_clock::time_point> deadline;
+    while (!ids.empty()) {
+        const auto answered = client.wait_any(ids, deadline);
+        if (!answered) {
+            break;
+        }
+        const auto at = static_cast<std::ptrdiff_t>(*answered);
+        const bool is_there =
+            report(places[*answered], adm::expect<ipc::LoginReply>(client.wait(ids[*answered])));
+        sessions += is_there ? 1 : 0;
+        if (is_there && !deadline) {
+            deadline = std::chrono::steady_clock::now() + patience_of(nodes);
+        }
+        ids.erase(ids.begin() + at);
+        places.erase(places.begin() + at);
+    }
+    for (const std::string& place : places) {
+        complain(fmt::format("no session with {} yet: iscsid goes on trying", place));
+    }
+    return sessions;
+}
+
 /// Logs in with all at once. One session is enough to boot from: the others are other ways to its disk.
 int log_in(const StartOptions& options, const records::Paths& paths,
            const std::vector<records::Record>& nodes) {
@@ -186,11 +230,7 @@ int log_in(const StartOptions& options, const records::Paths& paths,
     for (const records::Record& node : nodes) {
         ids.push_back(client->post(ipc::Login{node, false}));
     }
-    bool any = false;
-    for (std::size_t i = 0; i < nodes.size(); ++i) {
-        any = report(place_of(nodes[i]), adm::expect<ipc::LoginReply>(client->wait(ids[i]))) || any;
-    }
-    return any ? 0 : exit_failed;
+    return wait_for_logins(*client, nodes, std::move(ids)) > 0 ? 0 : exit_failed;
 }
 
 /// The session of -i, -t, -g and -a.

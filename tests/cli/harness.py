@@ -60,6 +60,7 @@ class FakeDaemon:
         self.seen = []
         self.reverse = False     # answer what came in one read in reverse order
         self.raw = None          # bytes to answer with, whatever is asked
+        self.silent = lambda request: False  # whether a request is never answered
         self._directory = os.path.join(root, "run/iscsid")
         os.makedirs(self._directory)
         self.path = os.path.join(self._directory, "control.sock")
@@ -104,7 +105,7 @@ class FakeDaemon:
                 *lines, pending = pending.split(b"\n")
                 requests = [json.loads(line) for line in lines]
                 self.seen += requests
-                replies = [self._reply(request) for request in requests]
+                replies = [self._reply(request) for request in requests if not self.silent(request)]
                 for reply in reversed(replies) if self.reverse else replies:
                     try:
                         # In two pieces, so that a line is never assumed to come whole.

@@ -8,7 +8,7 @@ TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [os.path.join(TESTS, "interop"), os.path.join(TESTS, "cli")]
 import firmware  # noqa: E402  (their folders had to be found first)
 from boot_interop import daemon_of, stop  # noqa: E402
-from lab import MIB, Lab, check, main  # noqa: E402
+from lab import MIB, Lab, check, main, wait_until  # noqa: E402
 from targets import Chap, Lun  # noqa: E402
 
 FIRST, SECOND = "iqn.2026-01.org.example:first", "iqn.2026-01.org.example:second"
@@ -43,6 +43,20 @@ def out_again(lab):
     check(sessions(lab) == "", "there is no session")
 
 
+def one_way_is_enough(lab):
+    """The table's second target is away while the first is logged in to: the daemon goes on without the one who asked."""
+    first, away = lab.tgtd(), lab.port()
+    first.add(FIRST, [Lun(lab.disk("way", 4 * MIB))], ONE_WAY)
+    firmware.lay(lab.root, {**table(first), "ibft/target1/port": str(away)})
+    done = lab.run(lab.program("iscsistart"), "-b", "-P", "node.conn[0].timeo.login_timeout=2")
+    check(f"no session with {SECOND} 127.0.0.1:{away},1 yet: iscsid goes on trying" in done.err, "the other is told")
+    check(FIRST in sessions(lab) and SECOND not in sessions(lab), "there is one session")
+    second = lab.tgtd(port=away)
+    second.add(SECOND, [Lun(lab.disk("other way", 4 * MIB))], MUTUAL)
+    wait_until(lambda: SECOND in sessions(lab), 30, "the session with the target that was away")
+    out_again(lab)
+
+
 def boot_firmware():
     with Lab() as lab:
         os.remove(f"{lab.etc}/initiatorname.iscsi")
@@ -69,6 +83,7 @@ def boot_firmware():
             failed = lab.adm("-m", "fw", "-l", ok=None)
             check(failed.status == 24 and sessions(lab) == "", "a wrong secret is no login")
             check("not-the-secret" not in failed.out + failed.err, "and is not shown")
+            one_way_is_enough(lab)
         finally:
             stop(daemon_of(lab))
 

@@ -99,6 +99,16 @@ class Start(FirmwareTest):
         self.asked("-b", code=1)
         self.assertEqual(self.start("-b", "-P", "node.name=x")[::2], (7, "iscsistart: Unknown parameter node.name.\n"))
 
+    def test_b_waits_for_the_others_no_longer_than_one_try_when_there_is_a_session(self):
+        self.lay(firmware.table(nics=3, targets=3))
+        self.daemon = harness.FakeDaemon(self.root)
+        self.daemon.silent = lambda request: DISK0 in str(request)
+        self.daemon.answers["login"] = lambda request: harness.error(8) if DISK1 in str(request) else harness.error(15)
+        code, out, err = self.start("-b", "-P", "node.conn[0].timeo.login_timeout=1")
+        self.assertEqual((code, out.count("there is a session with ")), (0, 1))
+        self.assertEqual(err.splitlines(), ["iscsistart: initiator reported error (8 - connection timed out)",
+                                            f"iscsistart: no session with {DISK0} 10.1.0.9:3260,1 yet: iscsid goes on trying"])
+
     def network(self, files, script, code=0):
         """What `script` prints after -N in a network namespace, and what -N has said on stderr."""
         self.lay(files)
