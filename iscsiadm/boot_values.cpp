@@ -71,17 +71,17 @@ Result<void> check_nic(const BootNic& nic) {
     if (nic.prefix_len.value_or(0) > v4_bits && base::is_ipv4_address(nic.address)) {
         return wrong("prefix-len", std::to_string(*nic.prefix_len));
     }
-    // It becomes part of paths and lines.
-    constexpr std::size_t device_name_bytes_max = 15;
-    if (nic.net_device.size() > device_name_bytes_max || !std::ranges::all_of(nic.net_device, [](char c) {
-            return c > ' ' && c < 0x7f && c != '/' && c != '\'';
-        })) {
-        return wrong("the interface's name", nic.net_device);
-    }
-    return {};
+    return check_device_name(nic.net_device);
 }
 
 } // namespace
+
+Result<void> check_device_name(std::string_view name) {
+    constexpr std::size_t bytes_max = 15;
+    const bool is_plain =
+        std::ranges::all_of(name, [](char c) { return c > ' ' && c < 0x7f && c != '/' && c != '\''; });
+    return is_plain && name.size() <= bytes_max ? Result<void>() : wrong("the interface's name", name);
+}
 
 Result<void> check_boot_text(std::string_view name, std::string_view text) {
     if (text.size() > base::limits::record_value_bytes_max) {

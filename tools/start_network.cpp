@@ -1,6 +1,7 @@
 #include "start_network.hpp"
 
 #include "boot_firmware.hpp"
+#include "boot_values.hpp"
 
 #include "base/names.hpp"
 #include "base/result.hpp"
@@ -11,6 +12,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
@@ -231,7 +233,10 @@ Result<void> write_state(const std::string& root, const std::string& device, con
                     "DHCPLEASETIME='0'\nDOMAINSEARCH=''\n",
                     device, v4 ? nic.address : "", nic.subnet_mask, v4 ? nic.gateway : "", nic.primary_dns,
                     nic.secondary_dns);
-    std::FILE* file = std::fopen(path.c_str(), "we");
+    constexpr mode_t for_all_to_read = 0644;
+    const int fd =
+        ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, for_all_to_read);
+    std::FILE* file = fd < 0 ? nullptr : ::fdopen(fd, "w");
     const bool written = file != nullptr && std::fputs(text.c_str(), file) >= 0;
     const bool closed = file != nullptr && std::fclose(file) == 0;
     return written && closed ? Result<void>()
@@ -241,6 +246,10 @@ Result<void> write_state(const std::string& root, const std::string& device, con
 Result<void> set_up(RouteSocket& socket, const std::string& root, std::string device,
                     const BootTarget& target) {
     const BootNic& nic = target.nic;
+    // That of the table has been checked; this one may have been found by its address.
+    if (auto named = adm::check_device_name(device); !named) {
+        return named;
+    }
     auto own = parse_address(nic.address);
     if (!own) {
         return fail(Errc::invalid, fmt::format("the firmware has no address for {}", device));

@@ -109,10 +109,10 @@ class Start(FirmwareTest):
         self.assertEqual(err.splitlines(), ["iscsistart: initiator reported error (8 - connection timed out)",
                                             f"iscsistart: no session with {DISK0} 10.1.0.9:3260,1 yet: iscsid goes on trying"])
 
-    def network(self, files, script, code=0):
+    def network(self, files, script, code=0, wires=WIRES):
         """What `script` prints after -N in a network namespace, and what -N has said on stderr."""
         self.lay(files)
-        done = subprocess.run(["unshare", "--net", "sh", "-ec", f"{WIRES}code=0; '{tools.PROGRAMS[0]}' -N || code=$?\n"
+        done = subprocess.run(["unshare", "--net", "sh", "-ec", f"{wires}code=0; '{tools.PROGRAMS[0]}' -N || code=$?\n"
                                f"[ $code = {code} ]\n{script}"], capture_output=True, text=True, check=False, timeout=60,
                               env=dict(os.environ, ISCSI_ROOT=self.root, LC_ALL="C"))
         if done.returncode != 0 and "unshare" in done.stderr:
@@ -152,6 +152,22 @@ class Start(FirmwareTest):
         self.assertIn("2001:db8::2/64", out)
         self.assertNotIn("tentative", out.split("2001:db8::2/64")[1].splitlines()[0])
         self.assertIn("default via 2001:db8::1 dev eth0", out)
+
+    def test_n_refuses_a_name_that_a_shell_would_act_on(self):
+        """An interface is found by its address: what it is called is not in the table. initramfs-tools sources the file."""
+        out, err = self.network(firmware.table(nics=2, targets=2), "true", code=1,
+                                wires=WIRES + "ip link set eth0 name \"x';id;'\"\n")
+        self.assertIn("Setting up software interface eth1\n", out)
+        self.assertEqual(err, "iscsistart: the interface's name is 'x';id;''\n")
+        self.assertEqual(os.listdir(os.path.join(self.root, "run")), ["net-eth1.conf"])
+
+    def test_n_follows_no_link_to_write_what_it_did(self):
+        other = os.path.join(self.root, "other")
+        os.symlink(other, os.path.join(self.root, "run/net-eth0.conf"))
+        out, err = self.network(firmware.table(), "", code=1)
+        self.assertIn("Setting up software interface eth0 failed\n", out)
+        self.assertIn("run/net-eth0.conf: ", err)
+        self.assertFalse(os.path.exists(other))
 
     def test_n_tells_what_is_missing_and_goes_on(self):
         for changes, why in (({"ethernet0__mac": "02:00:00:00:00:99"}, "no interface has the address 02:00:00:00:00:99"),
