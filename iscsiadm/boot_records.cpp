@@ -19,31 +19,32 @@ std::string number_text(const std::optional<Number>& number) {
     return number ? std::to_string(*number) : std::string();
 }
 
-/// Keys and values in open-iscsi's order; a value may be empty.
+/// Keys and values in open-iscsi's order; a value may be empty. Secrets are among them.
 auto rows_of(const BootTarget& target) {
+    using Text = base::WipedText;
     const BootNic& nic = target.nic;
-    return std::array<std::pair<std::string_view, std::string>, 21>{{
-        {"iface.initiatorname", target.initiator_name},
-        {"iface.isid", target.isid},
-        {"iface.transport_name", "tcp"},
-        {"iface.hwaddress", nic.mac},
-        {"iface.bootproto", nic.dhcp ? "DHCP" : "STATIC"},
-        {"iface.ipaddress", nic.address},
-        {"iface.prefix_len", number_text(nic.prefix_len)},
-        {"iface.subnet_mask", nic.subnet_mask},
-        {"iface.gateway", nic.gateway},
-        {"iface.primary_dns", nic.primary_dns},
-        {"iface.secondary_dns", nic.secondary_dns},
-        {"iface.vlan_id", number_text(nic.vlan)},
-        {"iface.net_ifacename", nic.net_device},
-        {"node.name", target.name},
-        {"node.conn[0].address", target.address},
-        {"node.conn[0].port", std::to_string(target.port)},
-        {"node.session.auth.username", target.username.text()},
-        {"node.session.auth.password", target.password.text()},
-        {"node.session.auth.username_in", target.username_in.text()},
-        {"node.session.auth.password_in", target.password_in.text()},
-        {"node.boot_lun", target.lun},
+    return std::array<std::pair<std::string_view, Text>, 21>{{
+        {"iface.initiatorname", Text(target.initiator_name)},
+        {"iface.isid", Text(target.isid)},
+        {"iface.transport_name", Text("tcp")},
+        {"iface.hwaddress", Text(nic.mac)},
+        {"iface.bootproto", Text(nic.dhcp ? "DHCP" : "STATIC")},
+        {"iface.ipaddress", Text(nic.address)},
+        {"iface.prefix_len", Text(number_text(nic.prefix_len))},
+        {"iface.subnet_mask", Text(nic.subnet_mask)},
+        {"iface.gateway", Text(nic.gateway)},
+        {"iface.primary_dns", Text(nic.primary_dns)},
+        {"iface.secondary_dns", Text(nic.secondary_dns)},
+        {"iface.vlan_id", Text(number_text(nic.vlan))},
+        {"iface.net_ifacename", Text(nic.net_device)},
+        {"node.name", Text(target.name)},
+        {"node.conn[0].address", Text(target.address)},
+        {"node.conn[0].port", Text(std::to_string(target.port))},
+        {"node.session.auth.username", target.username},
+        {"node.session.auth.password", target.password},
+        {"node.session.auth.username_in", target.username_in},
+        {"node.session.auth.password_in", target.password_in},
+        {"node.boot_lun", Text(target.lun)},
     }};
 }
 
@@ -58,21 +59,34 @@ Result<void> set_all(records::Record& node, std::span<const std::pair<Key, std::
 
 } // namespace
 
-std::string boot_record_text(const BootTarget& target) {
-    std::string text = fmt::format("# BEGIN RECORD {}\n", records::compat_version);
-    for (const auto& [key, value] : rows_of(target)) {
+base::WipedText boot_record_text(const BootTarget& target) {
+    const auto rows = rows_of(target);
+    const std::string begin = fmt::format("# BEGIN RECORD {}\n", records::compat_version);
+    constexpr std::string_view is = " = ";
+    constexpr std::string_view end = "# END RECORD\n";
+    std::size_t bytes = begin.size() + end.size();
+    for (const auto& [key, value] : rows) {
+        bytes += key.size() + is.size() + value.text().size() + 1;
+    }
+    std::string text;
+    text.reserve(bytes); // one that grows leaves what it had behind
+    text += begin;
+    for (const auto& [key, value] : rows) {
         if (!value.empty()) {
-            text += fmt::format("{} = {}\n", key, value);
+            text.append(key).append(is).append(value.text()).append(1, '\n');
         }
     }
-    return text + "# END RECORD\n";
+    text += end;
+    base::WipedText whole(text);
+    base::wipe(text);
+    return whole;
 }
 
 ipc::Json boot_record_json(const BootTarget& target) {
     ipc::Json values = ipc::Json::object();
     for (const auto& [key, value] : rows_of(target)) {
         if (!value.empty()) {
-            values[std::string(key)] = value;
+            values[std::string(key)] = value.text();
         }
     }
     return values;

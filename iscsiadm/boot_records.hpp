@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/result.hpp"
+#include "base/wiped.hpp"
 #include "boot_table.hpp"
 #include "ipc/json.hpp"
 #include "records/record.hpp"
@@ -15,10 +16,10 @@
 namespace iscsi::adm {
 
 /// "# BEGIN RECORD" to "# END RECORD", as open-iscsi prints it, secrets included: what the firmware does not
-/// have is left out.
-std::string boot_record_text(const BootTarget& target);
+/// have is left out. What has been written of it is in stdout's buffer until that is used again.
+base::WipedText boot_record_text(const BootTarget& target);
 
-/// The same, {key: value}.
+/// The same, {key: value}: secrets included, in memory that nobody wipes.
 ipc::Json boot_record_json(const BootTarget& target);
 
 /// Where its record is in the database.

@@ -41,7 +41,7 @@ int print(const BootTargets& targets) {
         ipc::Json entry = json_of(boot_node_id(target));
         entry["values"] = boot_record_json(target);
         add_json("nodes", std::move(entry));
-        say(boot_record_text(target));
+        say(boot_record_text(target).text());
     }
     return exit_ok;
 }

@@ -303,7 +303,7 @@ int ask_firmware(const StartOptions& options) {
         return set_up_network(paths->root(), targets.usable) ? 0 : exit_failed;
     default:
         for (const adm::BootTarget& target : targets.usable) {
-            std::fputs(adm::boot_record_text(target).c_str(), stdout);
+            std::fputs(adm::boot_record_text(target).text().c_str(), stdout);
         }
         return 0;
     }

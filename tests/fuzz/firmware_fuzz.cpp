@@ -47,7 +47,7 @@ adm::BootTargets targets_of(bool is_path, std::string_view text) {
 
 void check_target(const adm::BootTarget& target) {
     constexpr std::ptrdiff_t most = 23; // of lines
-    const std::string text = adm::boot_record_text(target);
+    const std::string text = adm::boot_record_text(target).text();
     require(std::count(text.begin(), text.end(), '\n') <= most);
     for (std::string_view line : base::split(text, '\n')) {
         require(is_one_line(line) && (line.empty() || line[0] == '#' || line.find(" = ") != line.npos));
