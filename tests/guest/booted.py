@@ -23,9 +23,11 @@ from lab import PATIENCE, Failure, check, need, wait_until
 HERE = os.path.dirname(os.path.abspath(__file__))
 HOST = "10.0.2.2"
 UP_SECONDS = 150
+# norandmaps: the emulator translates a page's code once for each address that it is seen at, and then takes seconds to let
+# the kernel clear the page: a minute in all for what dracut's initramfs has left.
 CONSOLE = ("console=ttyS0 loglevel=6 panic=-1 mitigations=off nokaslr nowatchdog security=apparmor "
            "sysctl.kernel.printk_ratelimit=0 random.trust_cpu=1 idle=halt tsc=reliable no_timer_check maxcpus=1 "
-           "net.ifnames=0 systemd.show_status=1")
+           "net.ifnames=0 norandmaps systemd.show_status=1")
 
 
 def load(place):
