@@ -74,7 +74,7 @@ keep_network() { # address
 log_in_and_keep() {
   if [ -n "$ISCSI_TARGET_NAME" ]; then
     log_in "$ISCSI_TARGET_IP" || return
-    keep_network "$ISCSI_TARGET_IP"
+    keep_network "$ISCSI_TARGET_IP" || true # there is a session
   else
     log_in_to_firmware
   fi
