@@ -140,9 +140,9 @@ prepare_network() { # address
   echo "$interface" >/run/initramfs/open-iscsi.interface
   mkdir -p /run/network "$units/networking.service.d"
   # Of a VLAN also what it is on.
-  for interface in "$interface" $(sed -n 's/^Device: *//p' "/proc/net/vlan/$interface" 2>/dev/null); do
-    echo "$interface" >"/run/network/ifstate.$interface"
-    ln -sfn /dev/null "$units/ifup@$interface.service"
+  for device in "$interface" $(sed -n 's/^Device: *//p' "/proc/net/vlan/$interface" 2>/dev/null); do
+    echo "$device" >"/run/network/ifstate.$device"
+    ln -sfn /dev/null "$units/ifup@$device.service"
   done
   excluded=
   for state in /run/network/ifstate.*; do

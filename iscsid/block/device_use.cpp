@@ -230,6 +230,18 @@ const Device* opened(const fs::path& link, const std::vector<Device>& devices) {
     return found == devices.end() ? nullptr : &*found;
 }
 
+/// A helper of this process (device_helper.hpp), which has a claim.
+bool is_helper(const fs::path& process) {
+    const std::string wanted = fmt::format("PPid:\t{}", ::getpid());
+    std::ifstream file(process / "status");
+    for (std::string line; std::getline(file, line);) {
+        if (line == wanted) {
+            return true;
+        }
+    }
+    return false;
+}
+
 } // namespace
 
 std::vector<std::string> users_of(const std::string& name) {
@@ -253,7 +265,8 @@ std::vector<std::string> openers_of(const std::string& name) {
             continue;
         }
         for (const fs::path& link : entries_of(process / "fd")) {
-            if (const Device* device = opened(link, devices)) {
+            const Device* device = opened(link, devices);
+            if (device != nullptr && !is_helper(process)) {
                 lines.push_back(fmt::format("{} is opened by {} (pid {})", device->shown,
                                             base::printable(first_line(process / "comm")), pid));
             }

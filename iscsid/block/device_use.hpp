@@ -21,7 +21,7 @@ namespace iscsi::block {
 /// can see; whoever merely has it open is not seen. Blocks.
 std::vector<std::string> users_of(const std::string& name);
 
-/// Which processes have the device or a partition of it open, as users_of; says why a claim was refused.
+/// Which processes have the device or a partition of it open, as users_of, but for this one and its helpers.
 /// Threads and processes that cannot be looked into are left out. Blocks.
 std::vector<std::string> openers_of(const std::string& name);
 

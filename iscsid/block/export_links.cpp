@@ -4,32 +4,38 @@
 
 namespace iscsi::block {
 
-const std::string& ExportLinks::add(const std::string& link, const std::string& socket,
-                                    const std::string& unit) {
-    std::vector<Export>& exports = exports_[link];
-    exports.push_back({socket, unit});
-    return exports.front().socket;
+std::string ExportLinks::add(const std::string& link, const std::string& socket, const std::string& unit) {
+    Sharing& sharing = sharings_[link];
+    sharing.exports.push_back({socket, unit});
+    if (sharing.leads_to.empty()) {
+        sharing.leads_to = socket;
+    }
+    return sharing.leads_to;
 }
 
 std::string ExportLinks::remove(const std::string& link, const std::string& socket) {
-    auto found = exports_.find(link);
-    if (found == exports_.end()) {
+    auto found = sharings_.find(link);
+    if (found == sharings_.end()) {
         return {};
     }
-    std::vector<Export>& exports = found->second;
-    const std::string unit = exports.front().unit;
-    std::erase_if(exports, [&](const Export& one) { return one.socket == socket; });
-    // Those of other units never get the link, or a client that comes back would find another disk.
-    auto next =
-        std::ranges::find_if(exports, [&](const Export& one) { return !unit.empty() && one.unit == unit; });
-    if (next == exports.end()) {
-        if (exports.empty()) {
-            exports_.erase(found);
-        }
-        return {};
+    Sharing& sharing = found->second;
+    std::string unit;
+    std::erase_if(sharing.exports, [&](const Export& one) {
+        const bool is_it = one.socket == socket;
+        unit = is_it ? one.unit : unit;
+        return is_it;
+    });
+    if (sharing.leads_to == socket) {
+        // Another unit never gets it: a client that comes back would find another disk.
+        auto next = std::ranges::find_if(
+            sharing.exports, [&](const Export& one) { return !unit.empty() && one.unit == unit; });
+        sharing.leads_to = next == sharing.exports.end() ? std::string() : next->socket;
     }
-    std::rotate(exports.begin(), next, next + 1);
-    return exports.front().socket;
+    std::string leads_to = sharing.leads_to;
+    if (sharing.exports.empty()) {
+        sharings_.erase(found);
+    }
+    return leads_to;
 }
 
 } // namespace iscsi::block

@@ -14,7 +14,7 @@ class ExportLinks {
 public:
     /// Enters an export that is there: the path of its socket under that of its link. `unit` is its identity,
     /// empty when it has none. Gives where the link is to lead.
-    const std::string& add(const std::string& link, const std::string& socket, const std::string& unit);
+    std::string add(const std::string& link, const std::string& socket, const std::string& unit);
     /// Gives where the link is to lead now; empty: nowhere. Idempotent.
     std::string remove(const std::string& link, const std::string& socket);
 
@@ -23,7 +23,11 @@ private:
         std::string socket;
         std::string unit;
     };
-    std::map<std::string, std::vector<Export>> exports_; ///< by link, in the order of their coming
+    struct Sharing {
+        std::vector<Export> exports; ///< in the order of their coming
+        std::string leads_to;        ///< a socket of theirs; empty: there is no link
+    };
+    std::map<std::string, Sharing> sharings_; ///< by link
 };
 
 } // namespace iscsi::block

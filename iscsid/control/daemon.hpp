@@ -105,6 +105,7 @@ private:
     ring::Task<base::Result<base::DiscoveredTargets>> ask(const records::Record& discovery,
                                                           const records::Record& iface) override;
     std::vector<std::pair<std::uint32_t, records::NodeId>> sessions() const override;
+    std::size_t count_sessions(const records::NodeId& id) const override;
     ring::Task<base::Result<void>> begin_session(records::Record node, bool multiple) override;
     ring::Task<base::Result<void>> end_session_if_unused(std::uint32_t sid) override;
 

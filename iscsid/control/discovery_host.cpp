@@ -33,6 +33,10 @@ std::vector<std::pair<std::uint32_t, records::NodeId>> Daemon::sessions() const 
     return all;
 }
 
+std::size_t Daemon::count_sessions(const records::NodeId& id) const {
+    return registry_.count(id);
+}
+
 ring::Task<base::Result<void>> Daemon::begin_session(records::Record node, bool multiple) {
     if (stopping_) {
         co_return base::fail(base::Errc::cancelled);

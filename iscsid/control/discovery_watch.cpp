@@ -1,5 +1,6 @@
 #include "control/discovery_watch.hpp"
 
+#include "base/limits.hpp"
 #include "control/log.hpp"
 #include "control/settings.hpp"
 #include "records/fields.hpp"
@@ -149,9 +150,7 @@ ring::Task<base::Result<void>> DiscoveryWatch::try_to_look() {
         co_return base::fail(std::move(outcome.error()));
     }
     note_known(*update);
-    for (records::Record& node : outcome->fresh) {
-        logins_.spawn(log_in(std::move(node)));
-    }
+    begin_logins(std::move(outcome->fresh));
     co_return base::Result<void>();
 }
 
@@ -185,16 +184,21 @@ ring::Task<base::Result<void>> DiscoveryWatch::keep_registered(const Settings& s
 ring::Task<base::Result<records::DiscoveryUpdate>> DiscoveryWatch::ask_all(const Settings& settings) {
     base::Result<records::DiscoveryUpdate> all = records::DiscoveryUpdate();
     records::DiscoveryUpdate& update = *all;
-    update.kind = discovery_.kind();
-    update.source = records::discovery_portal(discovery_);
+    const records::Record discovery = discovery_; // which may be changed meanwhile
+    update.kind = discovery.kind();
+    update.source = records::discovery_portal(discovery);
     update.ifaces = settings.ifaces;
-    update.overwrite = settings.config.daemon.text(Key::daemon_rediscovery) == "overwrite";
     update.all_answered = true; // or this is not reached
     std::string rejected;
     for (const records::Record& iface : settings.ifaces) {
-        auto targets = co_await host_.ask(discovery_, iface);
+        auto targets = co_await host_.ask(discovery, iface);
         if (!targets) {
             co_return base::fail(std::move(targets.error()));
+        }
+        if (update.found.size() + targets->portals.size() > base::limits::watched_portals_max) {
+            co_return base::fail(base::Errc::protocol,
+                                 fmt::format("the answer lists more than the {} portals that are watched",
+                                             base::limits::watched_portals_max));
         }
         for (const base::DiscoveredPortal& portal : targets->portals) {
             records::FoundPortal found;
@@ -203,9 +207,11 @@ ring::Task<base::Result<records::DiscoveryUpdate>> DiscoveryWatch::ask_all(const
             found.iface = iface.text(Key::iface_name);
             update.found.push_back(std::move(found));
         }
-        rejected += fmt::format("{}\n", fmt::join(targets->rejected, "\n"));
+        for (const std::string& entry : targets->rejected) {
+            rejected += fmt::format("{}{}", rejected.empty() ? "" : "; ", entry);
+        }
     }
-    if (std::exchange(rejected_, rejected) != rejected) {
+    if (std::exchange(rejected_, rejected) != rejected && !rejected.empty()) {
         log::warning("{}: left out: {}", title_, rejected);
     }
     co_return all;
@@ -221,7 +227,9 @@ DiscoveryWatch::bring_in(const records::DiscoveryUpdate& update, const Settings&
             used.insert(key(id));
         }
         safe.in_use = [used](const records::NodeId& id) { return used.contains(key(id)); };
-        auto applying = [this, &safe, &settings] { return apply(safe, settings); };
+        auto applying = [this, &safe, &settings, settled = settled()] {
+            return apply(safe, settings, settled);
+        };
         ring::Aside applied(host_.loop(), applying);
         auto outcome = co_await applied;
         if (!outcome) {
@@ -241,7 +249,8 @@ DiscoveryWatch::bring_in(const records::DiscoveryUpdate& update, const Settings&
 
 /// On a thread aside.
 base::Result<DiscoveryWatch::Outcome> DiscoveryWatch::apply(const records::DiscoveryUpdate& update,
-                                                            const Settings& settings) const {
+                                                            const Settings& settings,
+                                                            const std::set<std::string>& settled) const {
     auto changes = store_.apply_discovery(update, settings.config);
     if (!changes) {
         return base::fail(std::move(changes.error()));
@@ -251,7 +260,7 @@ base::Result<DiscoveryWatch::Outcome> DiscoveryWatch::apply(const records::Disco
     for (const auto* ids : {&outcome.changes.added, &outcome.changes.kept}) {
         for (const records::NodeId& id : *ids) {
             auto node =
-                known_.contains(key(id)) ? base::fail(base::Errc::not_found) : store_.node(id, ignored);
+                settled.contains(key(id)) ? base::fail(base::Errc::not_found) : store_.node(id, ignored);
             if (node) {
                 outcome.fresh.push_back(std::move(*node));
             }
@@ -304,16 +313,43 @@ void DiscoveryWatch::note_known(const records::DiscoveryUpdate& update) {
     }
 }
 
+/// What the last answer had and was logged in to, or is being.
+std::set<std::string> DiscoveryWatch::settled() const {
+    std::set<std::string> settled = known_;
+    for (const std::string& failed : failed_) {
+        settled.erase(failed);
+    }
+    return settled;
+}
+
+void DiscoveryWatch::begin_logins(std::vector<records::Record> fresh) {
+    for (records::Record& node : fresh) {
+        failed_.erase(key(records::node_id(node)));
+        to_log_in_.push_back(std::move(node));
+    }
+    for (; log_in_tasks_ < std::min(base::limits::watched_logins_max, to_log_in_.size()); ++log_in_tasks_) {
+        logins_.spawn(log_in_to_all());
+    }
+}
+
+/// One of several, until there is nothing left to log in to.
+ring::Task<void> DiscoveryWatch::log_in_to_all() {
+    while (!to_log_in_.empty() && !ending_.is_set()) {
+        records::Record node = std::move(to_log_in_.front());
+        to_log_in_.pop_front();
+        co_await log_in(std::move(node));
+    }
+    --log_in_tasks_;
+}
+
 ring::Task<void> DiscoveryWatch::log_in(records::Record node) {
     const records::NodeId id = records::node_id(node);
-    const auto all = host_.sessions();
-    const auto present =
-        std::ranges::count_if(all, [&](const auto& session) { return key(session.second) == key(id); });
+    const auto present = static_cast<std::int64_t>(host_.count_sessions(id));
     const std::int64_t wanted = node.number(Key::session_nr_sessions);
     for (std::int64_t i = present; i < wanted && !ending_.is_set(); ++i) {
         auto begun = co_await host_.begin_session(node, wanted > 1);
         if (!begun && begun.error().code != base::Errc::session_exists) {
-            known_.erase(key(id));
+            failed_.insert(key(id));
             look_again_soon();
             co_return;
         }

@@ -1,7 +1,7 @@
 // One discovery record that says use_discoveryd: its portal is asked again and again, or when it reports a
 // change. What is new gets a record and is logged in to; what is gone is logged out of and its record
-// removed, unless somebody uses it. A session that a person has ended stays ended until its portal was away.
-// Control's thread.
+// removed, unless somebody uses it. A session that a person has ended stays ended until its portal was away
+// or iscsid starts anew. Control's thread.
 #pragma once
 
 #include "base/discovered.hpp"
@@ -11,6 +11,7 @@
 #include "ring/await.hpp"
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <set>
@@ -34,6 +35,8 @@ public:
                                                                   const records::Record& iface) = 0;
     /// The records of all sessions, also of those that are logging in or out, by their numbers.
     virtual std::vector<std::pair<std::uint32_t, records::NodeId>> sessions() const = 0;
+    /// Those of one record.
+    virtual std::size_t count_sessions(const records::NodeId& id) const = 0;
     /// Logs in with a record; both outcomes are in the log.
     virtual ring::Task<base::Result<void>> begin_session(records::Record node, bool multiple) = 0;
     /// Logs out of a session, but only when nobody uses its devices, whatever iscsid.safe_logout says.
@@ -74,7 +77,11 @@ private:
     ring::Task<base::Result<records::DiscoveryUpdate>> ask_all(const Settings& settings);
     ring::Task<base::Result<Outcome>> bring_in(const records::DiscoveryUpdate& update,
                                                const Settings& settings);
-    base::Result<Outcome> apply(const records::DiscoveryUpdate& update, const Settings& settings) const;
+    base::Result<Outcome> apply(const records::DiscoveryUpdate& update, const Settings& settings,
+                                const std::set<std::string>& settled) const;
+    std::set<std::string> settled() const;
+    void begin_logins(std::vector<records::Record> fresh);
+    ring::Task<void> log_in_to_all();
     ring::Task<bool> end_sessions(const std::vector<records::NodeId>& gone);
     ring::Task<void> log_in(records::Record node);
     void say(const records::DiscoveryChanges& changes) const;
@@ -90,7 +97,10 @@ private:
     records::Record discovery_;
     std::string title_; ///< of the portal, for the log
     std::unique_ptr<IsnsRegistration> registration_;
-    std::set<std::string> known_; ///< what the last answer had, without what could not be logged in to
+    std::set<std::string> known_;  ///< what the last answer had
+    std::set<std::string> failed_; ///< what could not be logged in to: tried once more at the next look
+    std::deque<records::Record> to_log_in_;
+    std::size_t log_in_tasks_ = 0;
     std::map<std::string, std::string> kept_; ///< gone, and why its session is still there
     std::string failure_;                     ///< of the last look; empty: it succeeded
     std::string rejected_;                    ///< what the last answer had that was left out

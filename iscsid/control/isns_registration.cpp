@@ -202,6 +202,7 @@ ring::Task<void> IsnsRegistration::hear() {
                         message.msg_namelen);
         } else if (bytes < 0 && listening_ && bytes != -EINTR && bytes != -ECONNREFUSED) {
             log::warning("iSNS server {}: not heard any more: {}", server_.address, std::strerror(-bytes));
+            listening_ = false;
             co_return;
         }
     }

@@ -80,6 +80,9 @@ ring::Task<ipc::Reply> Daemon::log_in(ipc::Login request) {
     if (!node) {
         co_return refused(std::move(node.error()));
     }
+    if (stopping_) { // and has listed the sessions that end
+        co_return refused({base::Errc::cancelled, "iscsid is stopping"});
+    }
     if (auto checked = check_login(request, *node); !checked) {
         co_return refused(std::move(checked.error()));
     }

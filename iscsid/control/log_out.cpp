@@ -45,8 +45,11 @@ ring::Task<ipc::Reply> Daemon::log_out(ipc::Logout request) {
     }
     auto ended = co_await end_safely(session);
     if (!ended) {
-        log::warning("session {}: not logged out: {}", request.sid, ended.error().message());
-        if (ManagedSession* still = registry_.find(request.sid); still != nullptr) {
+        ManagedSession* still = registry_.find(request.sid);
+        if (still == nullptr || !still->only_if_unused) { // who asked for that tells it in words of its own
+            log::warning("session {}: not logged out: {}", request.sid, ended.error().message());
+        }
+        if (still != nullptr) {
             still->leaving = false;
         }
         ipc::ErrorReply refused{std::move(ended.error())};
@@ -57,6 +60,11 @@ ring::Task<ipc::Reply> Daemon::log_out(ipc::Logout request) {
 
 /// The session is gone, or untouched because somebody uses its devices.
 ring::Task<base::Result<void>> Daemon::end_safely(ManagedSession& session) {
+    if (session.only_if_unused && session.state != State::running && !session.overdue) {
+        // Until then I/O may wait for the connection, and would be lost.
+        co_return base::fail(base::Errc::busy,
+                             "there is no connection, and its replacement_timeout has not passed");
+    }
     std::vector<block::DeviceClaim> claims;
     auto claimed = co_await claim_devices(session, claims);
     if (!claimed) {

@@ -13,10 +13,11 @@
 namespace iscsi::control {
 namespace {
 
-/// Also what an exclusive open does not find: a mount in a state that let go of the device.
-std::vector<std::string> who_uses(const std::string& name, bool claimed) {
+/// Also what an exclusive open does not find: a mount in a state that let go of the device. Who has it open
+/// and has not claimed it counts where nobody has asked for the logout.
+std::vector<std::string> who_uses(const std::string& name, bool claimed, bool openers_count) {
     std::vector<std::string> users = block::users_of(name);
-    if (users.empty() && !claimed) {
+    if (users.empty() && (!claimed || openers_count)) {
         users = block::openers_of(name);
     }
     if (users.empty() && !claimed) {
@@ -56,7 +57,7 @@ ring::Task<base::Result<void>> Daemon::claim_devices(ManagedSession& session,
         if (!spares_users(session) || is_gone) {
             continue;
         }
-        auto look = [&] { return who_uses(name, claimed); };
+        auto look = [&] { return who_uses(name, claimed, session.only_if_unused); };
         ring::Aside looking(*loop_, look);
         auto found = co_await looking;
         users.insert(users.end(), found.begin(), found.end());

@@ -22,6 +22,8 @@ inline constexpr std::uint32_t login_data_segment_max =
     8192; ///< default MaxRecvDataSegmentLength, binding in login
 inline constexpr std::size_t send_targets_bytes_max = std::size_t{16} * 1024 * 1024;
 inline constexpr std::size_t discovered_targets_max = std::size_t{64} * 1024;
+inline constexpr std::size_t watched_portals_max = 4096; ///< of a discovery record that is watched
+inline constexpr std::size_t watched_logins_max = 16;    ///< that such a record has under way
 inline constexpr std::size_t redirects_max = 10;
 
 // iSNS. Of one message that comes over TCP, all its PDUs together; a UDP datagram has no more than fits.

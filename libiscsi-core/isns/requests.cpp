@@ -112,6 +112,10 @@ public:
             found_.reject(fmt::format("{}: a portal for UDP", *group.name));
             return {};
         }
+        if (base::is_link_local_address(text_of(*group.address))) {
+            found_.reject(fmt::format("{}: a link-local address, on which link is not known", *group.name));
+            return {};
+        }
         const auto port = static_cast<std::uint16_t>(*group.port);
         return found_.add({std::string(*group.name), text_of(*group.address),
                            port == 0 ? canonical_port : port, static_cast<std::uint16_t>(*group.tag)});

@@ -128,6 +128,17 @@ TEST_CASE("exports of several sessions have a socket each, and the link leads to
         second.reset();
         CHECK_FALSE(fs::is_symlink(link));
     }
+    SECTION("the first one and its like go, and it comes back") {
+        second.reset();
+        first.reset();
+        CHECK_FALSE(fs::is_symlink(link));
+        who.session.clear();
+        who.unit = "naa.1";
+        first = make(where, who);
+        REQUIRE(test::result_of(first->start()));
+        CHECK(fs::read_symlink(link) == first->path());
+        first.reset();
+    }
     SECTION("the second one goes") {
         second.reset();
         CHECK(fs::read_symlink(link) == first->path());

@@ -14,7 +14,7 @@ def said(log):
 
 
 def comes_and_goes():
-    """What is registered is there, unasked; what is deregistered stays as long as it is mounted."""
+    """What is registered is there, unasked; what is deregistered stays as long as it is mounted, or open."""
     need("mkfs.ext4")
     with Guest() as guest:
         guest.configure({"iscsid.safe_logout": "No"})  # of what a person asks for
@@ -39,7 +39,12 @@ def comes_and_goes():
         wait_until(lambda: "gone, but kept: " in said(log), 30, "the refusal in the log")
         check(place in said(log), "the log does not say who uses it")
         guest.logged_in(1)
-        guest.run("umount", place)
+        # Nor is it taken from somebody who merely has it open: qemu and databases claim nothing.
+        with open(device, "rb") as opener:
+            guest.run("umount", place)
+            wait_until(lambda: f" is opened by python3 (pid {os.getpid()})" in said(log), 30, "the opener in the log")
+            guest.logged_in(1)
+            check(os.path.exists(device) and len(os.pread(opener.fileno(), 512, 0)) == 512, "the disk was taken away")
         wait_until(lambda: not os.path.exists(device), 30, "the device to be gone")
         wait_until(lambda: guest.adm("-m", "node", ok=None, quiet=True).status == 21, 30, "the record to be gone")
         guest.stop_daemon()

@@ -240,6 +240,8 @@ def watched_send_targets():
     with Lab() as lab:
         target = lab.tgtd()
         target.add(A, [Lun(lab.disk("a", 4 * MIB))])
+        # So long a session without its target is kept: I/O could wait for it.
+        lab.configure({"node.session.timeo.replacement_timeout": 2})
         lab.iscsid()
         watch(lab, target, {"discovery.sendtargets.discoveryd_poll_inval": "1",
                             "discovery.sendtargets.use_discoveryd": "Yes"}, "st")
@@ -247,6 +249,7 @@ def watched_send_targets():
         target.add(B, [Lun(lab.disk("b", 4 * MIB))])
         until_sessions(lab, A, B)
         target.remove(A)
+        until_logged(lab, f"gone, but kept: {A} at ")
         until_sessions(lab, B, seconds=40)
         check(nodes(lab) == [f"{B} {target.portal},1"], "the record of what is gone")
         until_logged(lab, f"gone, its record is removed: {A} at ")

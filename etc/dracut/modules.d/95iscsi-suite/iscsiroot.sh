@@ -31,7 +31,7 @@ is_reachable() { # address
 # Without the secrets that may be in it.
 without_secrets() { # netroot
   case $1 in
-    *@*:*:*:*:*) echo "iscsi:...@${1#*@}" ;;
+    *@*) echo "iscsi:...@${1##*@}" ;;
     *) echo "$1" ;;
   esac
 }

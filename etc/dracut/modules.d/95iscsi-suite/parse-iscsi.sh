@@ -12,7 +12,7 @@ case ${netroot:-} in
   iscsi:?*)
     if ! getargs netroot= | grep -qxF -e "$netroot"; then
       [ "${root%6}" != dhcp ] || die "root=dhcp does not say which file system it is; give netroot=dhcp, and root=UUID=..."
-      echo "$netroot" >/tmp/iscsiroot.dhcp
+      (umask 077 && echo "$netroot" >/tmp/iscsiroot.dhcp)
     fi
     ;;
 esac
