@@ -98,7 +98,7 @@ std::string full_groups(std::string_view text) {
 
 /// Eight groups, each with a colon behind it.
 std::string full_ipv6_address(std::string_view text) {
-    constexpr std::size_t full_size = 8 * 5;
+    constexpr std::size_t full_size = std::size_t{8} * 5;
     const std::size_t gap = text.find("::");
     std::string full = full_groups(text.substr(0, gap));
     if (gap != std::string_view::npos) {
