@@ -118,11 +118,10 @@ ring::Task<base::Result<void>> Daemon::check_unit(ManagedSession& session, Serve
     if (served.barred) {
         co_return base::Result<void>();
     }
-    base::Error another = another_unit(served, now);
     if (!session.overdue) {
-        co_return base::fail(std::move(another));
+        co_return base::fail(another_unit(served, now));
     }
-    log::error("session {}: {}", session.sid, another.detail);
+    log::error("session {}: {}", session.sid, another_unit(served, now).detail);
     co_await bar(session, served);
     co_return base::Result<void>();
 }

@@ -21,6 +21,7 @@
 
 // glibc's clone() under its other name: ThreadSanitizer takes a call of the usual one for a fork, and with
 // CLONE_VM would stop looking at the parent from then on.
+// NOLINTNEXTLINE(bugprone-reserved-identifier)
 extern "C" int __clone(int (*function)(void*), void* stack, int flags, void* argument, ...);
 
 namespace iscsi::ring {

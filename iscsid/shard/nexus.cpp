@@ -286,7 +286,7 @@ void Nexus::deliver_completions() {
 void Nexus::on_link_progress() {
     deliver_completions();
     while (auto event = session_->next_event()) {
-        on_event(std::move(*event));
+        on_event(*event);
     }
     if (!session_->logged_out()) {
         return;

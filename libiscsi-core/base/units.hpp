@@ -15,6 +15,7 @@ public:
     constexpr Strong() = default;
     constexpr explicit Strong(Rep value) : value_(value) {}
     constexpr Rep value() const { return value_; }
+    // NOLINTNEXTLINE(modernize-use-nullptr): clang-tidy 14 takes what the compiler writes here for ours
     friend constexpr auto operator<=>(const Strong&, const Strong&) = default;
 
 private:
