@@ -3,6 +3,7 @@
 #include "base/limits.hpp"
 #include "base/names.hpp"
 #include "base/text.hpp"
+#include "boot_records.hpp"
 #include "records/secret_reference.hpp"
 
 #include <algorithm>
@@ -139,8 +140,11 @@ Result<void> check_boot_target(const BootTarget& target) {
     if (target.username_in.empty() != target.password_in.empty()) {
         return fail(Errc::invalid, "there is only half of rev-chap-name and rev-chap-name-secret");
     }
-    auto names = check_names(target);
-    return names ? check_nic(target.nic) : names;
+    auto checked = check_names(target);
+    if (checked) {
+        checked = check_nic(target.nic);
+    }
+    return checked ? records::check_node_id(boot_node_id(target)) : checked;
 }
 
 } // namespace iscsi::adm
