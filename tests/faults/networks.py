@@ -100,9 +100,8 @@ def heals():
         waits.sort()
         print(f"{ROUNDS} silences: I/O went on after {waits[ROUNDS // 2] * 1000:.0f} ms in the middle, "
               f"{waits[-1] * 1000:.0f} ms at most", flush=True)
-        # When TCP alone repeated its SYN it was 0.7 to 1.6 s.
-        check(waits[ROUNDS // 2] < 0.4 * PATIENCE, f"in the middle I/O went on {waits[ROUNDS // 2]:.2f} s after the network did")
-        check(waits[-1] < 3 * PATIENCE, f"I/O went on {waits[-1]:.2f} s after the network did")
+        # When TCP alone repeated its SYN it was 0.7 to 1.6 s. The slowest says how busy the machine is, no more.
+        check(waits[ROUNDS // 2] < 0.3 * PATIENCE, f"in the middle I/O went on {waits[ROUNDS // 2]:.2f} s after the network did")
         site.end()
 
 

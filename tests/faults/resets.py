@@ -69,7 +69,7 @@ def _resumed(lab, stacks, times):
 
 @shows("F-05")
 def lone_resets_tgtd():
-    "a connection that is reset while its target is there costs less than a fifth of a second, on tgtd"
+    "a connection that is reset while its target is there costs a fraction of a second, on tgtd"
     with FaultLab() as lab:
         gaps = _resumed(lab, tgtd_stacks(lab, 1, 3, depth=4), 6)
         check(len(gaps) >= 50, "fewer resets than meant")
