@@ -130,6 +130,7 @@ def killed_while_a_logout_flushes():
         first, other = guest.device(A, lun.number, target.portal), guest.device(B, 0, lio.portal)
         data = pattern(7, MIB)
         guest.run("blockdev", "--setra", "0", first)
+        guest.run("udevadm", "settle", "-t", "30")  # a probe's page that waits for the target would be waited for here
         os.kill(target.process.pid, signal.SIGSTOP)
         with open(first, "r+b", buffering=0) as file:
             file.write(data)
