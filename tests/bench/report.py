@@ -88,7 +88,9 @@ def machine():
 
 
 def write_json(path, what, document):
-    """`document` with what every file has."""
-    facts = {"what": what, "date": datetime.date.today().isoformat(), "commit": commit()}
+    """`document` with what every file has; its cells a line each."""
+    facts = {"what": what, "date": datetime.date.today().isoformat(), "commit": commit(), **document}
+    cells = ",\n".join("  " + json.dumps(cell) for cell in facts.pop("cells"))
+    text = json.dumps({**facts, "cells": []}, indent=1)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({**facts, **document}, indent=1) + "\n", encoding="utf-8")
+    path.write_text(text.replace('"cells": []', f'"cells": [\n{cells}\n ]') + "\n", encoding="utf-8")
