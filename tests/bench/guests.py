@@ -41,34 +41,53 @@ class Work:
 
     def __init__(self, kernel, paths, cells, options):
         self.kernel, self.paths, self.cells, self.options = kernel, paths, cells, options
+        self.process = None
+        self.stopped = False
 
-    def run(self, arguments, open_iscsi):
+    def start(self, arguments, open_iscsi):
         words = " ".join(self.options)
         command = (f"BENCH_OPEN_ISCSI='{open_iscsi}' python3 -B '{TREE}/tests/bench/in_guest.py' --paths "
                    f"{','.join(self.paths)} --cells {text_of_cells(self.cells)} {words}")
-        guest = subprocess.run(
+        self.process = subprocess.Popen(
             [TREE / "tests/guest/run", "--count", "-k", self.kernel, "-b", arguments.build, "-t", str(LIMIT_S), command],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            env={**os.environ, "ISCSI_PATIENCE": PATIENCE}, check=False)
-        if arguments.verbose or guest.returncode != 0:
-            sys.stderr.write(guest.stdout)
-        if guest.returncode != 0:
-            fail(f"the guest with kernel {self.kernel} and {', '.join(self.paths)} ended with {guest.returncode}")
-        lines = [line.removeprefix("figures: ") for line in guest.stdout.splitlines() if line.startswith("figures: ")]
+            env={**os.environ, "ISCSI_PATIENCE": PATIENCE})
+
+    def run(self, arguments, open_iscsi):
+        """Its figures; ends the program when there are none."""
+        if self.stopped:
+            return []
+        self.start(arguments, open_iscsi)
+        said, _ = self.process.communicate()
+        if arguments.verbose or (self.process.returncode != 0 and not self.stopped):
+            sys.stderr.write(said)
+        if self.process.returncode != 0:
+            fail(f"the guest with kernel {self.kernel} and {', '.join(self.paths)} ended with {self.process.returncode}")
+        lines = [line.removeprefix("figures: ") for line in said.splitlines() if line.startswith("figures: ")]
         return [{"kernel": self.kernel, **json.loads(line)} for line in lines]
+
+    def stop(self):
+        self.stopped = True
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
 
 
 def run(arguments, work):
-    """The figures of all guests, in the order of `work`."""
+    """The figures of all guests, in the order of `work`. When one fails, or this program is to end, all are stopped."""
     open_iscsi = output_of(TREE / "tests/oracle/fetch")
-    done = 0
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
         guests = [pool.submit(item.run, arguments, open_iscsi) for item in work]
         progress(f"{len(guests)} guests")
-        for _ in concurrent.futures.as_completed(guests):
-            done += 1
-            progress(f"{done} of {len(guests)} guests")
-        progress("")
+        try:
+            for done, guest in enumerate(concurrent.futures.as_completed(guests), 1):
+                guest.result()
+                progress(f"{done} of {len(guests)} guests")
+        except BaseException:
+            for item in work:
+                item.stop()
+            raise
+        finally:
+            progress("")
     return [figures for guest in guests for figures in guest.result()]
 
 

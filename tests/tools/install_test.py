@@ -94,7 +94,7 @@ class Install(unittest.TestCase):
         for part in re.search(r"one of them: ([a-z, ]+);", readme)[1].split(", "):
             status, said, _ = tools.run(os.path.join(tools.PROGRAMS[2], "bench"), part, "--help", env={"COLUMNS": "500"})
             self.assertEqual(status, 0)
-            self.assertIn("build/release)", said)
+            self.assertIn("default: " + os.path.join(tools.PROGRAMS[2], "build/release\n"), said)
 
     def test_a_configuration_that_is_there_stays(self):
         self.install()
