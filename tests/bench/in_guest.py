@@ -43,14 +43,12 @@ def _write(path, text):
 class Cell:
     """What is measured: "OP-KIB-DEPTH"."""
 
-    def __init__(self, text, divisor):
+    def __init__(self, text, arguments):
         self.op, kib, depth = text.split("-")
         self.kib, self.depth = int(kib), int(depth)
-        self.divisor = divisor
-
-    def ios(self, counted=False):
-        kind = COUNTED_IOS if counted else IOS_AT_DEPTH_1 if self.depth == 1 else IOS
-        return max(2 * self.depth, kind[self.kib] // self.divisor)
+        kind = COUNTED_IOS if arguments.count else IOS_AT_DEPTH_1 if self.depth == 1 else IOS
+        ios = kind[max((kib for kib in kind if kib <= self.kib), default=4)]
+        self.ios = max(2 * self.depth, ios // arguments.divisor)
 
     def names(self):
         return {"op": self.op, "kib": self.kib, "depth": self.depth}
@@ -122,7 +120,7 @@ class Device:
         processes = {"target": Threads(self.bench.target), **({"daemon": self.daemon} if self.daemon else {})}
         before = {name: threads.processor_ns() for name, threads in processes.items()}
         switches = self.daemon.switches() if self.daemon else 0
-        ios = cell.ios()
+        ios = cell.ios
         job = self._fio(cell, ios)
         figures = {"kinst": job["runtime"] * 1000 / ios}
         for name, threads in processes.items():
@@ -133,7 +131,7 @@ class Device:
 
     def count(self, cell):
         figures = {}
-        ios = cell.ios(counted=True)
+        ios = cell.ios
         for name, points in COUNTED.items():
             with Counter(points) as counter:
                 counter.watch(self.daemon.pid)
@@ -262,13 +260,13 @@ class Loop:
                 str(cell.depth), "--io-bytes", str(cell.kib * KIB), "--count", str(ios)]
 
     def measure(self, cell):
-        ios = cell.ios()
+        ios = cell.ios
         figures = json.loads(self.bench.run(*self.command(cell, ios), seconds=3600, quiet=True).out)
         return {"kinst": figures["seconds"] * 1e6 / ios, "switches": figures["switches_per_io"]}
 
     def count(self, cell):
         """What two runs differ in, so that start and login drop out."""
-        few, many = cell.ios(counted=True), 3 * cell.ios(counted=True)
+        few, many = cell.ios, 3 * cell.ios
         return {name: (self._hits(points, cell, many) - self._hits(points, cell, few)) / (many - few)
                 for name, points in COUNTED.items()}
 
@@ -308,7 +306,7 @@ def measure_path(bench, name, arguments):
         if digests == "on" and not path.digests:
             continue
         path.up(digests == "on")
-        for cell in [Cell(text, arguments.divisor) for text in arguments.cells.split(",")]:
+        for cell in [Cell(text, arguments) for text in arguments.cells.split(",")]:
             with bench.undisturbed():
                 figures = [path.measure(cell) for _ in range(arguments.rounds)]
                 figures += [path.count(cell)] if arguments.count else []
