@@ -111,8 +111,8 @@ void LibiscsiLoop::turn() {
     pollfd wait{.fd = iscsi_get_fd(context_),
                 .events = static_cast<short>(iscsi_which_events(context_)),
                 .revents = 0};
-    if (poll(&wait, 1, 10'000) <= 0) {
-        die("nothing moved for ten seconds");
+    if (poll(&wait, 1, 30'000) <= 0) {
+        die("nothing moved for thirty seconds");
     }
     if (iscsi_service(context_, wait.revents) != 0) {
         die(iscsi_get_error(context_));

@@ -178,8 +178,19 @@ def cannot_start():
         assert status == 125 and "not visible" in err, f"exit status {status}"
 
 
+def counted():
+    """A guest's time is its instructions: the same work takes the same, and who sleeps has slept at once."""
+    busy = "busy() { local begin=${EPOCHREALTIME/./} i; for ((i = 0; i < 50000; i++)); do :; done; " \
+           "echo $((${EPOCHREALTIME/./} - begin)); }"
+    with Scratch() as scratch:
+        status, out, _ = scratch.run("--count", f"{busy}; busy >/dev/null; busy; busy; busy; sleep 3600; nproc")
+        *times, processors = map(int, out.split())
+        assert status == 0 and processors == 1 and len(times) == 3, f"exit status {status}: {out}"
+        assert 50_000 < min(times) and max(times) < 1.01 * min(times), f"microseconds: {times}"
+
+
 def test(names):
-    known = [passes_on, crash, emulator, frozen, complaint, too_long, interrupted, cannot_start]
+    known = [passes_on, crash, emulator, frozen, complaint, too_long, interrupted, cannot_start, counted]
     for function in known:
         if not names or function.__name__ in names:
             print(f"== {function.__name__}", flush=True)

@@ -1,14 +1,16 @@
 # shellcheck shell=bash disable=SC2034
-# Sourced by ./demo and ./check: which Debian packages each needs, and installing the missing ones.
+# Sourced by ./demo, ./bench and ./check: which Debian packages each needs, and installing the missing ones.
 # Services that come with a package (tgt, istgt, isnsd, multipath-tools, apparmor) are not left running or enabled on the machine.
 
 build_packages=(g++ cmake ninja-build pkg-config liburing-dev libisal-dev libssl-dev libfmt-dev
   nlohmann-json3-dev libexpected-dev libnl-3-dev libnl-genl-3-dev libmount-dev libsystemd-dev)
 demo_packages=("${build_packages[@]}" tgt libnbd-bin qemu-utils procps)
+bench_packages=("${build_packages[@]}" python3 libiscsi-dev fio valgrind qemu-system-x86 apparmor busybox-static kmod cpio
+  xz-utils udev util-linux)
 check_packages=("${demo_packages[@]}" git clang clang-format clang-tidy binutils python3 catch2 libclang-rt-14-dev libiscsi-dev
   libiscsi-bin libnbd-dev nftables istgt open-isns-server open-isns-utils fio e2fsprogs util-linux mount
   qemu-system-x86 mmdebstrap dpkg-dev debhelper dh-apparmor apparmor busybox-static kmod cpio xz-utils udev
-  xfsprogs sg3-utils fdisk iproute2 dmsetup lvm2 multipath-tools strace groff-base)
+  xfsprogs sg3-utils fdisk iproute2 dmsetup lvm2 multipath-tools strace groff-base valgrind)
 
 missing_packages() { # package...
   local package
