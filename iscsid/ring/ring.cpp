@@ -33,6 +33,8 @@ base::Result<Ring> Ring::create(unsigned entries, SqeSize sqe_size) {
         rc = io_uring_queue_init_params(entries, &ring.ring_, &params);
         if (rc == 0) {
             ring.live_ = true;
+            // Both came with Linux 5.19, where no feature tells of the second.
+            ring.can_poll_first_ = flags != flag_choices.back();
             ring.deferred_ = (flags & IORING_SETUP_DEFER_TASKRUN) != 0;
             if (wide) {
                 // ublk's commands may each wait for a device; four workers a CPU are soon all waiting.
@@ -47,7 +49,7 @@ base::Result<Ring> Ring::create(unsigned entries, SqeSize sqe_size) {
 
 Ring::Ring(Ring&& other) noexcept
     : ring_(other.ring_), live_(std::exchange(other.live_, false)), sqe_bytes_(other.sqe_bytes_),
-      deferred_(other.deferred_) {}
+      can_poll_first_(other.can_poll_first_), deferred_(other.deferred_) {}
 
 Ring::~Ring() {
     if (live_) {

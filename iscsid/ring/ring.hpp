@@ -31,6 +31,9 @@ public:
     /// Asks the kernel to end `op` early; its handler still runs, mostly with -ECANCELED.
     void cancel(Op& op);
 
+    /// A receive may say that nothing has arrived yet (IORING_RECVSEND_POLL_FIRST, Linux 5.19).
+    bool can_poll_first() const { return can_poll_first_; }
+
     /// Submits what is queued and waits for a completion or for `timeout` (empty = for ever, zero = not at
     /// all).
     void enter(std::optional<base::Duration> timeout);
@@ -46,6 +49,7 @@ private:
     io_uring ring_{};
     bool live_ = false;
     std::size_t sqe_bytes_ = sizeof(io_uring_sqe);
+    bool can_poll_first_ = false;
     bool deferred_ = false; ///< completions are made only in enter (DEFER_TASKRUN)
 };
 
