@@ -47,11 +47,7 @@ void Kernel::after(base::Duration delay, Happening& who, std::uint32_t what) {
     std::push_heap(due_.begin(), due_.end(), [](const Due& a, const Due& b) { return a.later(b); });
 }
 
-void Kernel::wait(std::optional<base::Duration> timeout) {
-    base::Deadline deadline;
-    if (timeout) {
-        deadline = stage_.now + *timeout;
-    }
+void Kernel::wait(base::Deadline deadline) {
     if (due_.empty() || (deadline && *deadline < due_.front().at)) {
         stuck_ = !deadline;
         stage_.now = deadline.value_or(stage_.now);
@@ -148,7 +144,7 @@ base::Result<Ring> Ring::create(unsigned, SqeSize) {
 
 Ring::Ring(Ring&& other) noexcept
     : ring_(other.ring_), live_(other.live_), sqe_bytes_(other.sqe_bytes_),
-      can_poll_first_(other.can_poll_first_),
+      can_skip_success_(other.can_skip_success_), can_poll_first_(other.can_poll_first_),
       deferred_(other.deferred_) {}
 
 Ring::~Ring() = default;
@@ -171,12 +167,16 @@ void Ring::cancel(Op& op) {
     }
 }
 
-void Ring::enter(std::optional<base::Duration> timeout) {
+void Ring::enter(base::Deadline deadline) {
     sim::Kernel& kernel = *sim::Kernel::current();
     kernel.submit();
-    if (!kernel.ready() && timeout != base::Duration::zero()) {
-        kernel.wait(timeout);
+    if (!kernel.ready()) {
+        kernel.wait(deadline);
     }
+}
+
+void Ring::enter_without_wait() {
+    sim::Kernel::current()->submit();
 }
 
 void Ring::drain_task_work() {}
