@@ -41,6 +41,7 @@ base::Result<std::unique_ptr<BufferPool>> BufferPool::create(std::size_t bytes) 
 
 BufferPool::BufferPool(base::MutableBytes arena) : arena_(arena), pages_(arena.size() / block_bytes_min) {
     free_.fill(none);
+    kept_.fill(none);
     std::uint32_t page = 0;
     auto left = static_cast<std::uint32_t>(pages_.size());
     while (left > 0) {
@@ -67,24 +68,48 @@ std::size_t BufferPool::rounded(std::size_t bytes) {
 }
 
 base::MutableBytes BufferPool::claim(std::size_t bytes) {
-    const unsigned wanted = order_of(bytes);
-    unsigned order = wanted;
-    while (order < orders && free_[order] == none) {
-        ++order;
+    const unsigned order = order_of(bytes);
+    std::uint32_t page = take_kept(order);
+    if (page == none) {
+        page = take_page(order);
     }
-    if (order == orders) {
+    if (page == none && join_kept()) {
+        page = take_page(order);
+    }
+    if (page == none) {
         return {};
     }
-    const std::uint32_t page = free_[order];
-    take_free(page);
-    while (order > wanted) {
-        --order;
-        push_free(page + (1U << order), order);
-    }
-    pages_[page].order = static_cast<std::uint8_t>(wanted);
+    pages_[page].order = static_cast<std::uint8_t>(order);
     pages_[page].state = State::claimed;
-    claimed_ += block_bytes_min << wanted;
+    claimed_ += block_bytes_min << order;
     return arena_.subspan(page * block_bytes_min, bytes);
+}
+
+/// The one released last: its bytes may still be in the processor's cache.
+std::uint32_t BufferPool::take_kept(unsigned order) {
+    const std::uint32_t page = kept_[order];
+    if (page != none) {
+        kept_[order] = pages_[page].next;
+    }
+    return page;
+}
+
+/// Of the joined ones, cut off a larger one if need be.
+std::uint32_t BufferPool::take_page(unsigned order) {
+    unsigned found = order;
+    while (found < orders && free_[found] == none) {
+        ++found;
+    }
+    if (found == orders) {
+        return none;
+    }
+    const std::uint32_t page = free_[found];
+    take_free(page);
+    while (found > order) {
+        --found;
+        push_free(page + (1U << found), found);
+    }
+    return page;
 }
 
 base::MutableBytes BufferPool::claim(std::size_t bytes, Waiter& waiter) {
@@ -142,9 +167,18 @@ void BufferPool::release(base::MutableBytes bytes) {
     base::check(offset % block_bytes_min == 0, "a block starts on a page");
     auto page = static_cast<std::uint32_t>(offset / block_bytes_min);
     base::check(pages_[page].state == State::claimed, "released bytes were claimed");
-    unsigned order = pages_[page].order;
+    const unsigned order = pages_[page].order;
     base::check(order == order_of(bytes.size()), "a block is released as it was claimed");
     claimed_ -= block_bytes_min << order;
+    pages_[page].state = State::kept;
+    pages_[page].next = kept_[order];
+    kept_[order] = page;
+    tell_first();
+}
+
+/// Into one block with those neighbours that are free.
+void BufferPool::join(std::uint32_t page) {
+    unsigned order = pages_[page].order;
     pages_[page].state = State::inside;
     for (; order < orders - 1; ++order) {
         const std::uint32_t buddy = page ^ (1U << order);
@@ -157,7 +191,18 @@ void BufferPool::release(base::MutableBytes bytes) {
         page = std::min(page, buddy);
     }
     push_free(page, order);
-    tell_first();
+}
+
+/// All that is kept; false when that is nothing.
+bool BufferPool::join_kept() {
+    bool any = false;
+    for (unsigned order = 0; order < orders; ++order) {
+        for (std::uint32_t page = take_kept(order); page != none; page = take_kept(order)) {
+            join(page);
+            any = true;
+        }
+    }
+    return any;
 }
 
 void BufferPool::push_free(std::uint32_t page, unsigned order) {

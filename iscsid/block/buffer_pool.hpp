@@ -1,5 +1,8 @@
 // The one pool of data memory that all block queues of a shard share: a fixed arena cut by a buddy allocator
-// into blocks of 4 KiB .. 32 MiB. After construction nothing is allocated; claim and release cost O(log n).
+// into blocks of 4 KiB .. 32 MiB. What was released is joined with its neighbours only when somebody needs
+// more than there is, so that sizes that come and go all the time are neither cut nor joined. After
+// construction nothing is allocated; a claim costs O(log n) but when it has to join, which is once for each
+// release.
 // Bytes belong to whoever claimed them until released. Those who find the pool empty can wait in line:
 // strictly first come, first served, so that large requests are not starved by small ones. The shard's thread
 // only.
@@ -78,7 +81,12 @@ private:
     explicit BufferPool(base::MutableBytes arena);
 
     static constexpr std::uint32_t none = UINT32_MAX;
-    enum class State : std::uint8_t { inside, free, claimed }; ///< inside: not the first page of a block
+    enum class State : std::uint8_t {
+        inside, ///< not the first page of a block
+        free,
+        kept, ///< released, and not joined with its neighbours yet
+        claimed,
+    };
     struct Page {
         std::uint32_t next = none;
         std::uint32_t previous = none;
@@ -87,6 +95,10 @@ private:
     };
 
     static unsigned order_of(std::size_t bytes);
+    std::uint32_t take_page(unsigned order);
+    std::uint32_t take_kept(unsigned order);
+    void join(std::uint32_t page);
+    bool join_kept();
     void push_free(std::uint32_t page, unsigned order);
     void take_free(std::uint32_t page);
     void tell_first();
@@ -94,6 +106,7 @@ private:
     base::MutableBytes arena_;
     std::vector<Page> pages_;
     std::array<std::uint32_t, orders> free_{};
+    std::array<std::uint32_t, orders> kept_{}; ///< of each order, the one released last first
     std::size_t claimed_ = 0;
     bool populated_ = false;
     Waiter* first_ = nullptr;

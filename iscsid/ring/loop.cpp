@@ -72,13 +72,12 @@ void Loop::run() {
 }
 
 void Loop::turn(base::Deadline wait_until) {
-    std::optional<base::Duration> timeout;
-    if (first_dirty_ != nullptr) {
-        timeout = base::Duration::zero();
-    } else if (base::Deadline due = base::earliest(wait_until, timers_.next())) {
-        timeout = std::max(base::Duration::zero(), *due - monotonic_now());
+    const base::Deadline due = base::earliest(wait_until, timers_.next());
+    if (first_dirty_ != nullptr || base::is_due(due, now_)) {
+        ring_.enter_without_wait();
+    } else {
+        ring_.enter(due);
     }
-    ring_.enter(timeout);
     now_ = monotonic_now();
     ring_.run_completions();
     timers_.run(now_);

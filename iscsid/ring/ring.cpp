@@ -17,6 +17,9 @@ constexpr std::array<unsigned, 3> flag_choices{
     IORING_SETUP_CQSIZE,
 };
 
+/// The timeout's user_data; an Op lies at no such address, and what nobody waits for has 0.
+constexpr std::uint64_t wake_tag = 1;
+
 constexpr unsigned wide_ring_workers_max = 1024;
 
 } // namespace
@@ -33,6 +36,9 @@ base::Result<Ring> Ring::create(unsigned entries, SqeSize sqe_size) {
         rc = io_uring_queue_init_params(entries, &ring.ring_, &params);
         if (rc == 0) {
             ring.live_ = true;
+            ring.can_skip_success_ = (params.features & IORING_FEAT_CQE_SKIP) != 0;
+            // Both came with Linux 5.19, where no feature tells of the second.
+            ring.can_poll_first_ = flags != flag_choices.back();
             ring.deferred_ = (flags & IORING_SETUP_DEFER_TASKRUN) != 0;
             if (wide) {
                 // ublk's commands may each wait for a device; four workers a CPU are soon all waiting.
@@ -47,6 +53,7 @@ base::Result<Ring> Ring::create(unsigned entries, SqeSize sqe_size) {
 
 Ring::Ring(Ring&& other) noexcept
     : ring_(other.ring_), live_(std::exchange(other.live_, false)), sqe_bytes_(other.sqe_bytes_),
+      can_skip_success_(other.can_skip_success_), can_poll_first_(other.can_poll_first_),
       deferred_(other.deferred_) {}
 
 Ring::~Ring() {
@@ -84,23 +91,41 @@ void Ring::cancel(Op& op) {
     io_uring_sqe_set_data(sqe, nullptr);
 }
 
-void Ring::enter(std::optional<base::Duration> timeout) {
-    io_uring_cqe* cqe = nullptr;
-    if (timeout && *timeout == base::Duration::zero()) {
-        if (deferred_) {
-            io_uring_submit_and_get_events(&ring_);
-        } else {
-            io_uring_submit(&ring_);
-        }
-    } else if (timeout) {
-        __kernel_timespec wait{};
-        wait.tv_sec = timeout->count() / 1'000'000'000;
-        wait.tv_nsec = timeout->count() % 1'000'000'000;
-        io_uring_submit_and_wait_timeout(&ring_, &cqe, 1, &wait, nullptr);
+void Ring::enter(base::Deadline deadline) {
+    if (deadline) {
+        wake_by(*deadline);
+    }
+    io_uring_submit_and_wait(&ring_, 1);
+    drain_task_work();
+}
+
+void Ring::enter_without_wait() {
+    if (deferred_) {
+        io_uring_submit_and_get_events(&ring_);
     } else {
-        io_uring_submit_and_wait(&ring_, 1);
+        io_uring_submit(&ring_);
     }
     drain_task_work();
+}
+
+void Ring::wake_by(base::TimePoint deadline) {
+    if (wake_at_ && *wake_at_ <= deadline) {
+        return; // Once too early costs less than each time in time.
+    }
+    const base::Duration since_boot = deadline.time_since_epoch();
+    wake_time_.tv_sec = since_boot.count() / 1'000'000'000;
+    wake_time_.tv_nsec = since_boot.count() % 1'000'000'000;
+    io_uring_sqe* sqe = raw_sqe();
+    if (!wake_at_) {
+        io_uring_prep_timeout(sqe, &wake_time_, 0, IORING_TIMEOUT_ABS);
+        io_uring_sqe_set_data64(sqe, wake_tag);
+    } else {
+        // Should it have ended just now there is nothing to change, and its end is a completion, too.
+        io_uring_prep_timeout_update(sqe, &wake_time_, wake_tag, IORING_TIMEOUT_ABS);
+        sqe->flags |= can_skip_success_ ? IOSQE_CQE_SKIP_SUCCESS : 0U;
+        io_uring_sqe_set_data(sqe, nullptr);
+    }
+    wake_at_ = deadline;
 }
 
 void Ring::drain_task_work() {
@@ -130,6 +155,10 @@ unsigned Ring::run_completions() {
             break;
         }
         ++seen;
+        if (io_uring_cqe_get_data64(cqe) == wake_tag) {
+            wake_at_.reset();
+            continue;
+        }
         auto* op = static_cast<Op*>(io_uring_cqe_get_data(cqe));
         if (op == nullptr) {
             continue;

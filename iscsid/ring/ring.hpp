@@ -7,6 +7,7 @@
 #include "base/time.hpp"
 #include "ring/op.hpp"
 
+#include <cstddef>
 #include <liburing.h>
 
 namespace iscsi::ring {
@@ -31,21 +32,34 @@ public:
     /// Asks the kernel to end `op` early; its handler still runs, mostly with -ECANCELED.
     void cancel(Op& op);
 
-    /// Submits what is queued and waits for a completion or for `timeout` (empty = for ever, zero = not at
-    /// all).
-    void enter(std::optional<base::Duration> timeout);
+    /// A receive may say that nothing has arrived yet (IORING_RECVSEND_POLL_FIRST, Linux 5.19).
+    bool can_poll_first() const { return can_poll_first_; }
+
+    /// Submits what is queued and waits for a completion or until `deadline` (empty = for ever); now and then
+    /// it ends without either.
+    void enter(base::Deadline deadline);
+    /// Submits what is queued and waits for nothing.
+    void enter_without_wait();
     /// Runs the handlers of what has completed; returns how many.
     unsigned run_completions();
 
 private:
     Ring() = default;
     io_uring_sqe* raw_sqe();
+    void wake_by(base::TimePoint deadline);
     void drain_task_work();
 
     static constexpr unsigned batch_size = 256;
     io_uring ring_{};
     bool live_ = false;
     std::size_t sqe_bytes_ = sizeof(io_uring_sqe);
+    /// When the timeout that lies at the kernel ends. It stays there from turn to turn: a wait with a timeout
+    /// of its own sets and cancels a timer of the kernel each time, which is some 3 % of an I/O that is
+    /// alone.
+    base::Deadline wake_at_;
+    __kernel_timespec wake_time_{};
+    bool can_skip_success_ = false;
+    bool can_poll_first_ = false;
     bool deferred_ = false; ///< completions are made only in enter (DEFER_TASKRUN)
 };
 

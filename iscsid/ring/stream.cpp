@@ -13,6 +13,8 @@ namespace {
 
 /// Sends of one turn: a peer that drains as fast as we fill must not keep the loop here.
 constexpr int sends_per_turn = 8;
+/// Receives of one turn, likewise. Each of them may bring a whole staging buffer.
+constexpr int receives_per_turn = 8;
 
 } // namespace
 
@@ -31,6 +33,7 @@ void Stream::open(int fd, base::Engine& engine) {
     fd_ = fd;
     engine_ = &engine;
     error_ = {};
+    drained_ = false;
     state_ = State::open;
     mark();
 }
@@ -80,10 +83,8 @@ bool Stream::send_ready() {
         if (spans.empty()) {
             return any;
         }
-        send_message_.msg_iov = spans.data();
-        send_message_.msg_iovlen = spans.size();
         // An attempt without the ring first: at queue depth 1 it saves a trip, and otherwise costs nothing.
-        ssize_t sent = ::sendmsg(fd_, &send_message_, MSG_DONTWAIT | MSG_NOSIGNAL);
+        ssize_t sent = send_now(spans);
         if (sent >= 0) {
             engine_->tx_done(static_cast<std::size_t>(sent));
             any = true;
@@ -102,6 +103,17 @@ bool Stream::send_ready() {
     return any;
 }
 
+ssize_t Stream::send_now(std::span<iovec> spans) {
+    constexpr int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+    send_message_.msg_iov = spans.data();
+    send_message_.msg_iovlen = spans.size();
+    if (spans.size() == 1) {
+        // The kernel has no list to copy and to check.
+        return ::send(fd_, spans[0].iov_base, spans[0].iov_len, flags);
+    }
+    return ::sendmsg(fd_, &send_message_, flags);
+}
+
 void Stream::on_sent(Completion completion) {
     if (state_ == State::open) {
         if (completion.result > 0) {
@@ -114,10 +126,7 @@ void Stream::on_sent(Completion completion) {
     mark();
 }
 
-void Stream::arm_receive() {
-    if (receive_op_.pending()) {
-        return;
-    }
+std::size_t Stream::offer() {
     base::RxSpans spans = engine_->rx_spans();
     std::size_t count = 0;
     for (base::MutableBytes span : {spans.direct, spans.staging}) {
@@ -125,36 +134,63 @@ void Stream::arm_receive() {
             receive_spans_[count++] = {span.data(), span.size()};
         }
     }
-    if (count == 0) {
-        return;
-    }
-    if (count == 1) {
-        io_uring_prep_recv(loop_.sqe(receive_op_), fd_, receive_spans_[0].iov_base, receive_spans_[0].iov_len,
-                           0);
-        return;
-    }
     receive_message_.msg_iov = receive_spans_.data();
     receive_message_.msg_iovlen = count;
-    io_uring_prep_recvmsg(loop_.sqe(receive_op_), fd_, &receive_message_, 0);
+    offered_bytes_ = spans.direct.size() + spans.staging.size();
+    return offered_bytes_;
+}
+
+void Stream::arm_receive() {
+    if (receive_op_.pending() || offer() == 0) {
+        return;
+    }
+    io_uring_sqe* sqe = loop_.sqe(receive_op_);
+    if (receive_message_.msg_iovlen == 1) {
+        io_uring_prep_recv(sqe, fd_, receive_spans_[0].iov_base, receive_spans_[0].iov_len, 0);
+    } else {
+        io_uring_prep_recvmsg(sqe, fd_, &receive_message_, 0);
+    }
+    if (drained_ && loop_.ring().can_poll_first()) {
+        // An attempt would find nothing.
+        sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
+    }
 }
 
 void Stream::on_received(Completion completion) {
+    take(completion.result);
+    // What came back full has more behind it, most likely: what its bytes complete leaves with one enter, and
+    // what is asked for next with one send.
+    for (int round = 1; round < receives_per_turn; ++round) {
+        if (state_ != State::open || drained_ || offer() == 0) {
+            return;
+        }
+        const ssize_t n = ::recvmsg(fd_, &receive_message_, MSG_DONTWAIT);
+        if (n < 0 && errno == EAGAIN) {
+            drained_ = true;
+            return;
+        }
+        take(n < 0 ? -errno : static_cast<int>(n));
+    }
+}
+
+void Stream::take(int result) {
+    mark();
     if (state_ != State::open) {
-        mark();
         return;
     }
-    if (completion.result == -EINTR || completion.result == -EAGAIN) {
-        mark();
+    drained_ = true;
+    if (result == -EINTR || result == -EAGAIN) {
         return;
     }
-    if (completion.result < 0) {
-        return fail_call("receive", -completion.result);
+    if (result < 0) {
+        return fail_call("receive", -result);
     }
-    if (completion.result == 0) {
+    if (result == 0) {
         return close({base::Errc::disconnected, "the peer closed the connection"}, Ending::abort);
     }
-    base::Result<void> taken = engine_->rx_done(static_cast<std::size_t>(completion.result), loop_.now());
-    mark();
+    const auto bytes = static_cast<std::size_t>(result);
+    drained_ = bytes < offered_bytes_;
+    base::Result<void> taken = engine_->rx_done(bytes, loop_.now());
     // Also when the bytes were bad: what came before them has its say first.
     owner_.on_progress(*this);
     if (!taken) {

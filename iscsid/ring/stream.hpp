@@ -1,6 +1,7 @@
 // Drives a base::Engine over a connected socket: one receive and one send in flight, everything that became
-// ready in a turn leaves in one gathered send. The Stream owns the descriptor; engine and owner outlive it
-// (until on_closed). Thread of its loop.
+// ready in a turn leaves in one gathered send, and a receive that came back full is followed by others at
+// once, so that all that has arrived is answered together. The Stream owns the descriptor; engine and owner
+// outlive it (until on_closed). Thread of its loop.
 #pragma once
 
 #include "base/engine.hpp"
@@ -58,7 +59,13 @@ private:
     void pump() override;
     /// True when something left.
     bool send_ready();
+    /// What leaves without waiting; as sendmsg().
+    ssize_t send_now(std::span<iovec> spans);
+    /// Asks the engine where the next bytes go; how many it takes.
+    std::size_t offer();
     void arm_receive();
+    /// What a receive ended with goes to the engine.
+    void take(int result);
     void arm_timer();
     void on_sent(Completion completion);
     void on_received(Completion completion);
@@ -79,6 +86,8 @@ private:
     Timer timer_;
     msghdr send_message_{};
     msghdr receive_message_{};
+    std::size_t offered_bytes_ = 0;
+    bool drained_ = false; ///< the last receive took all that had arrived
     std::array<iovec, 2> receive_spans_{};
     std::array<iovec, gather_max> send_spans_{};
 };

@@ -69,6 +69,30 @@ TEST_CASE("an empty pool gives nothing, and all of it again once everything came
     pool->release(whole);
 }
 
+TEST_CASE(
+    "the block that came back last is the next one of its size, and serves larger ones when they need it") {
+    auto pool = make_pool(2 * mib);
+    const base::MutableBytes first = pool->claim(4096);
+    const base::MutableBytes second = pool->claim(4096);
+    pool->release(second);
+    pool->release(first);
+    CHECK(pool->claimed() == 0);
+    const base::MutableBytes again = pool->claim(1);
+    CHECK(again.data() == first.data());
+    // Half of the pool has not been cut; of the other half all but `again` has to be joined first.
+    const base::MutableBytes half = pool->claim(mib);
+    const base::MutableBytes quarter = pool->claim(mib / 2);
+    CHECK(half.size() == mib);
+    CHECK(quarter.size() == mib / 2);
+    CHECK(pool->claim(mib / 2).empty());
+    pool->release(again);
+    const base::MutableBytes last = pool->claim(mib / 2);
+    CHECK(last.size() == mib / 2);
+    for (base::MutableBytes claim : {half, quarter, last}) {
+        pool->release(claim);
+    }
+}
+
 TEST_CASE("a pool that is no power of two is used to its last page") {
     auto pool = make_pool(7 * 4096);
     std::vector<base::MutableBytes> claims;

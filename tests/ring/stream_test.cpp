@@ -128,6 +128,48 @@ TEST_CASE("a stream fills both places of its engine in order") {
     CHECK(stream.is_closed());
 }
 
+TEST_CASE("a receive that came back full is followed by others in its turn, but not for ever") {
+    constexpr std::size_t full_bytes = 97;
+    constexpr std::size_t receives_max = 8;
+    Fixture f;
+    Echo engine("");
+    Owner owner;
+    ring::Stream stream(*f.loop, owner);
+    stream.open(f.fds[0], engine);
+    const std::string text(receives_max * full_bytes + 150, 'x');
+    REQUIRE(::write(f.fds[1], text.data(), text.size()) == static_cast<ssize_t>(text.size()));
+    f.turn_until([&] { return !engine.in.empty(); });
+    CHECK(engine.in.size() == receives_max * full_bytes);
+    const int before = owner.progress;
+    f.turn_until([&] { return owner.progress != before; });
+    CHECK(engine.in.size() == text.size());
+
+    // And what comes when all that had arrived was taken is waited for.
+    for (const char* word : {"one", "two", "three"}) {
+        const std::size_t size = engine.in.size();
+        f.loop->turn(ring::monotonic_now());
+        REQUIRE(::write(f.fds[1], word, std::strlen(word)) > 0);
+        f.turn_until([&] { return engine.in.size() == size + std::strlen(word); });
+        CHECK(engine.in.ends_with(word));
+    }
+    stream.close({base::Errc::cancelled, "done"}, ring::Stream::Ending::orderly);
+    f.turn_until([&] { return owner.closed == 1; });
+}
+
+TEST_CASE("the peer's end behind a full receive is heard") {
+    Fixture f;
+    Echo engine("");
+    Owner owner;
+    ring::Stream stream(*f.loop, owner);
+    stream.open(f.fds[0], engine);
+    const std::string text(97, 'x');
+    REQUIRE(::write(f.fds[1], text.data(), text.size()) == static_cast<ssize_t>(text.size()));
+    ::shutdown(f.fds[1], SHUT_RDWR);
+    f.turn_until([&] { return owner.closed == 1; });
+    CHECK(engine.in == text);
+    CHECK(owner.why.code == base::Errc::disconnected);
+}
+
 TEST_CASE("bytes that the engine refuses end the stream with its error") {
     Fixture f;
     Echo engine("");

@@ -12,6 +12,15 @@ namespace {
 
 thread_local Kernel* the_kernel = nullptr;
 
+/// -errno as the C library tells it.
+ssize_t as_call(ssize_t result) {
+    if (result >= 0) {
+        return result;
+    }
+    errno = static_cast<int>(-result);
+    return -1;
+}
+
 } // namespace
 
 Kernel* Kernel::current() {
@@ -38,11 +47,7 @@ void Kernel::after(base::Duration delay, Happening& who, std::uint32_t what) {
     std::push_heap(due_.begin(), due_.end(), [](const Due& a, const Due& b) { return a.later(b); });
 }
 
-void Kernel::wait(std::optional<base::Duration> timeout) {
-    base::Deadline deadline;
-    if (timeout) {
-        deadline = stage_.now + *timeout;
-    }
+void Kernel::wait(base::Deadline deadline) {
     if (due_.empty() || (deadline && *deadline < due_.front().at)) {
         stuck_ = !deadline;
         stage_.now = deadline.value_or(stage_.now);
@@ -138,7 +143,9 @@ base::Result<Ring> Ring::create(unsigned, SqeSize) {
 }
 
 Ring::Ring(Ring&& other) noexcept
-    : ring_(other.ring_), live_(other.live_), sqe_bytes_(other.sqe_bytes_), deferred_(other.deferred_) {}
+    : ring_(other.ring_), live_(other.live_), sqe_bytes_(other.sqe_bytes_),
+      can_skip_success_(other.can_skip_success_), can_poll_first_(other.can_poll_first_),
+      deferred_(other.deferred_) {}
 
 Ring::~Ring() = default;
 
@@ -160,12 +167,16 @@ void Ring::cancel(Op& op) {
     }
 }
 
-void Ring::enter(std::optional<base::Duration> timeout) {
+void Ring::enter(base::Deadline deadline) {
     sim::Kernel& kernel = *sim::Kernel::current();
     kernel.submit();
-    if (!kernel.ready() && timeout != base::Duration::zero()) {
-        kernel.wait(timeout);
+    if (!kernel.ready()) {
+        kernel.wait(deadline);
     }
+}
+
+void Ring::enter_without_wait() {
+    sim::Kernel::current()->submit();
 }
 
 void Ring::drain_task_work() {}
@@ -195,6 +206,8 @@ int __real_close(int fd);
 int __real_setsockopt(int fd, int level, int name, const void* value, socklen_t bytes);
 int __real_getsockname(int fd, sockaddr* address, socklen_t* bytes);
 ssize_t __real_sendmsg(int fd, const msghdr* message, int flags);
+ssize_t __real_send(int fd, const void* bytes, std::size_t count, int flags);
+ssize_t __real_recvmsg(int fd, msghdr* message, int flags);
 ssize_t __real_write(int fd, const void* bytes, std::size_t count);
 
 int __wrap_clock_gettime(clockid_t clock, timespec* out) {
@@ -247,12 +260,25 @@ ssize_t __wrap_sendmsg(int fd, const msghdr* message, int flags) {
     if (fd < iscsi::sim::Kernel::mailbox_fd) {
         return __real_sendmsg(fd, message, flags);
     }
-    const ssize_t sent = iscsi::sim::Kernel::current()->socket(fd)->send_now(*message);
-    if (sent < 0) {
-        errno = static_cast<int>(-sent);
-        return -1;
+    return iscsi::sim::as_call(iscsi::sim::Kernel::current()->socket(fd)->send_now(*message));
+}
+
+ssize_t __wrap_send(int fd, const void* bytes, std::size_t count, int flags) {
+    if (fd < iscsi::sim::Kernel::mailbox_fd) {
+        return __real_send(fd, bytes, count, flags);
     }
-    return sent;
+    iovec span{const_cast<void*>(bytes), count};
+    msghdr message{};
+    message.msg_iov = &span;
+    message.msg_iovlen = 1;
+    return __wrap_sendmsg(fd, &message, flags);
+}
+
+ssize_t __wrap_recvmsg(int fd, msghdr* message, int flags) {
+    if (fd < iscsi::sim::Kernel::mailbox_fd) {
+        return __real_recvmsg(fd, message, flags);
+    }
+    return iscsi::sim::as_call(iscsi::sim::Kernel::current()->socket(fd)->receive_now(*message));
 }
 
 ssize_t __wrap_write(int fd, const void* bytes, std::size_t count) {

@@ -53,7 +53,7 @@ public:
     io_uring_sqe* next_sqe();
     void submit();
     bool ready() const { return !ready_.empty(); }
-    void wait(std::optional<base::Duration> timeout);
+    void wait(base::Deadline deadline);
     struct Ready {
         ring::Op* op;
         ring::Completion completion;

@@ -185,34 +185,45 @@ void Socket::connect(ring::Op& op) {
 void Socket::receive(ring::Op& op, msghdr* message, base::MutableBytes single) {
     receiving_ = &op;
     receive_message_ = message;
-    receive_single_ = single;
+    receive_single_ = {single.data(), single.size()};
     serve_receive();
 }
 
-void Socket::serve_receive() {
+ssize_t Socket::receive_now(const msghdr& message) {
+    return give({message.msg_iov, message.msg_iovlen});
+}
+
+/// What has arrived goes to `places`: how much, 0 at the end, or -errno.
+ssize_t Socket::give(std::span<const iovec> places) {
     Way& way = to_initiator_;
     const std::size_t there = way.arrived - way.read;
-    if (receiving_ == nullptr || (there == 0 && !ended_)) {
+    if (there == 0 && !ended_) {
+        return -EAGAIN;
+    }
+    std::size_t given = 0;
+    for (const iovec& place : places) {
+        const std::size_t n = std::min(place.iov_len, there - given);
+        if (n > 0) {
+            std::memcpy(place.iov_base, way.bytes.data() + way.read + given, n);
+            given += n;
+        }
+    }
+    consume(way, given);
+    return given > 0 ? static_cast<ssize_t>(given) : -error_;
+}
+
+void Socket::serve_receive() {
+    if (receiving_ == nullptr) {
         return;
     }
-    std::size_t taken = 0;
-    auto fill = [&](std::byte* to, std::size_t room) {
-        const std::size_t n = std::min(room, there - taken);
-        if (n > 0) {
-            std::memcpy(to, way.bytes.data() + way.read + taken, n);
-            taken += n;
-        }
-    };
-    if (receive_message_ == nullptr) {
-        fill(receive_single_.data(), receive_single_.size());
-    } else {
-        for (std::size_t i = 0; i < receive_message_->msg_iovlen; ++i) {
-            fill(static_cast<std::byte*>(receive_message_->msg_iov[i].iov_base),
-                 receive_message_->msg_iov[i].iov_len);
-        }
+    const std::span<const iovec> single(&receive_single_, 1);
+    const ssize_t given =
+        give(receive_message_ == nullptr
+                 ? single
+                 : std::span<const iovec>(receive_message_->msg_iov, receive_message_->msg_iovlen));
+    if (given != -EAGAIN) {
+        kernel_.complete(*std::exchange(receiving_, nullptr), static_cast<int>(given));
     }
-    consume(way, taken);
-    kernel_.complete(*std::exchange(receiving_, nullptr), taken > 0 ? static_cast<int>(taken) : -error_);
 }
 
 ssize_t Socket::take(const msghdr& message) {

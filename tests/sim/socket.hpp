@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <sys/socket.h>
 #include <vector>
 
@@ -89,6 +90,8 @@ public:
     // The initiator's end, as the kernel knows it.
     void connect(ring::Op& op);
     void receive(ring::Op& op, msghdr* message, base::MutableBytes single);
+    /// -EAGAIN: nothing has arrived.
+    ssize_t receive_now(const msghdr& message);
     void send(ring::Op& op, const msghdr& message);
     ssize_t send_now(const msghdr& message);
     /// True when `op` was one of this socket's and is completed now.
@@ -117,6 +120,7 @@ private:
     void arrive_at_target();
     void arrive_at_initiator();
     void consume(Way& way, std::size_t n);
+    ssize_t give(std::span<const iovec> places);
     void serve_receive();
     void serve_send();
     ssize_t take(const msghdr& message);
@@ -137,7 +141,7 @@ private:
     ring::Op* connecting_ = nullptr;
     ring::Op* receiving_ = nullptr;
     msghdr* receive_message_ = nullptr;
-    base::MutableBytes receive_single_;
+    iovec receive_single_{};
     ring::Op* sending_ = nullptr;
     const msghdr* send_message_ = nullptr;
 };
