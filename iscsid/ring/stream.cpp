@@ -202,8 +202,9 @@ void Stream::arm_timer() {
     base::Deadline deadline = engine_->deadline();
     // A deadline that moved away (every receive moves the NOP's) costs nothing here: the timer fires early,
     // once, and is armed again then.
-    if (deadline && (!timer_.armed() || *deadline < timer_.when())) {
-        timer_.arm(*deadline);
+    if (deadline && (!timer_.armed() || *deadline < armed_for_)) {
+        armed_for_ = *deadline;
+        timer_.arm(wake_for(*deadline, loop_.now()));
     }
 }
 

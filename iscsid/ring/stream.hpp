@@ -84,6 +84,7 @@ private:
     Op send_op_;
     Op receive_op_;
     Timer timer_;
+    base::TimePoint armed_for_{}; ///< the deadline that timer_ wakes for
     msghdr send_message_{};
     msghdr receive_message_{};
     std::size_t offered_bytes_ = 0;

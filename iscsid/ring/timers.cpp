@@ -2,7 +2,24 @@
 
 #include "base/check.hpp"
 
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+
 namespace iscsi::ring {
+
+base::TimePoint wake_for(base::TimePoint deadline, base::TimePoint now) {
+    constexpr std::int64_t part = 16;
+    constexpr std::int64_t coarsest = std::int64_t{1} << 28;
+    const std::int64_t left = base::Duration(deadline - now).count() / part;
+    if (left <= 0) {
+        return deadline;
+    }
+    const auto grid =
+        static_cast<std::int64_t>(std::bit_floor(static_cast<std::uint64_t>(std::min(left, coarsest))));
+    const std::int64_t at = deadline.time_since_epoch().count();
+    return base::TimePoint(base::Duration((at + grid - 1) & -grid));
+}
 
 Timer::Timer(Timers& timers, void* owner, Handler handler)
     : timers_(timers), owner_(owner), handler_(handler) {

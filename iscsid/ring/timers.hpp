@@ -11,6 +11,12 @@ namespace iscsi::ring {
 
 class Timers;
 
+/// When to wake for a deadline that need not be met to the millisecond: at it or later, by a sixteenth of the
+/// time that is left at most, and by 2^28 ns (0.27 s) at most. Deadlines of many that are far off fall
+/// together so, and a thousand idle connections wake their loop some twenty times in the time in which each
+/// pings once.
+base::TimePoint wake_for(base::TimePoint deadline, base::TimePoint now);
+
 class Timer {
 public:
     using Handler = void (*)(void* owner);

@@ -1,9 +1,11 @@
 #include "ring/timers.hpp"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <memory>
 #include <random>
+#include <set>
 #include <vector>
 
 using namespace iscsi;
@@ -101,4 +103,29 @@ TEST_CASE("a timer that dies leaves the heap in order") {
     }
     CHECK(fired.size() == 100);
     CHECK(count <= 100);
+}
+
+TEST_CASE(
+    "a wake-up is at its deadline or a sixteenth of what is left later, never before and never over 0.27 s") {
+    std::mt19937_64 dice(16);
+    for (int round = 0; round < 10000; ++round) {
+        const base::TimePoint now(base::Duration(static_cast<std::int64_t>(dice() >> 8)));
+        const base::Duration left(static_cast<std::int64_t>(dice() >> (2 + round % 60)) %
+                                  (std::int64_t{60} * 3600 * 1000000000));
+        const base::TimePoint wake = ring::wake_for(now + left, now);
+        CHECK(wake >= now + left);
+        CHECK(wake - now - left <= std::min<base::Duration>(left / 16, base::Duration(1 << 28)));
+    }
+    CHECK(ring::wake_for(at(5ms), at(7ms)) == at(5ms)); // it has passed
+}
+
+TEST_CASE("a thousand that ping every five seconds wake their loop some twenty times in that time") {
+    std::mt19937_64 dice(17);
+    std::set<base::TimePoint> wakes;
+    for (int connection = 0; connection < 1000; ++connection) {
+        const base::TimePoint heard =
+            at(1000ms) + base::Duration(static_cast<std::int64_t>(dice() % 5'000'000'000));
+        wakes.insert(ring::wake_for(heard + 5s, heard));
+    }
+    CHECK(wakes.size() <= 20);
 }
