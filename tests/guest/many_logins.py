@@ -3,7 +3,7 @@
 iscsiadm, its iscsid and the kernel's iscsi_tcp), then ours. All sessions and all disks have to be in for both, and out
 again. What it took is printed, and nobody judges it: the guest's processors are emulated.
 
-Run on the machine it enters a guest. By hand, with more targets; a thousand take it a quarter of an hour:
+Run on the machine it enters a guest. By hand, with more targets, that many seconds and so much memory:
 
     ISCSI_BUILD=$PWD/build/release python3 tests/guest/many_logins.py [TARGETS [SECONDS [MIB]]]
 """
