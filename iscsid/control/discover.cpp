@@ -36,6 +36,7 @@ struct Asking {
     const records::InitiatorName& initiator;
     Place start; ///< of each try
     Place place; ///< where the latest try was led to
+    AddressOrder addresses;
     std::optional<login::Redirect> redirect;
     bool md5_alone_may_do = false; ///< see login::Login; of the latest try
     std::string report;            ///< one line for each try that failed
@@ -92,7 +93,8 @@ ring::Task<base::Result<std::string>> try_login(Asking& asking, std::vector<shar
         co_return base::fail(std::move(options.error()));
     }
     shard::Link link(asking.loop);
-    const shard::ConnectTimes times{asking.loop.now() + login_timeout(asking.discovery), {}};
+    const std::size_t preferred = asking.addresses.sort(endpoints, {});
+    const shard::ConnectTimes times{asking.loop.now() + login_timeout(asking.discovery), {}, preferred};
     auto connected = co_await link.connect(endpoints, *options, times);
     if (!connected) {
         for (const shard::Endpoint& endpoint : endpoints) {
@@ -103,6 +105,9 @@ ring::Task<base::Result<std::string>> try_login(Asking& asking, std::vector<shar
     }
     auto text = co_await talk(asking, link, std::move(config));
     co_await link.end(ring::Stream::Ending::abort);
+    if (!text && is_unanswered(text.error().code)) {
+        asking.addresses.put_last(*connected);
+    }
     if (!text && text.error().code != base::Errc::redirected) {
         report_line(asking, fmt::format("discovery login to {} rejected: {}", connected->text,
                                         text.error().message()));
@@ -223,7 +228,7 @@ ring::Task<base::Result<base::DiscoveredTargets>> Daemon::find_targets(const Rec
     }
     const records::Portal portal = records::discovery_portal(discovery);
     Place asked{portal.address, portal.port};
-    Asking asking{*loop_, discovery, iface, config_.initiator, asked, asked, {}, false, {}};
+    Asking asking{*loop_, discovery, iface, config_.initiator, asked, asked, {}, {}, false, {}};
     auto text = co_await send_targets(asking, stopping_);
     if (!text) {
         co_return base::fail(std::move(text.error()));

@@ -34,11 +34,23 @@ void note_away(ManagedSession& session, const std::vector<shard::Endpoint>& away
     session.target_was_away |= last.text.empty() ? !away.empty() : std::ranges::count(away, last) != 0;
 }
 
+/// The next try begins at another address.
+void note_unanswered(ManagedSession& session, const shard::OpenFailure& failure) {
+    if (failure.at && is_unanswered(failure.error.code) && session.addresses.put_last(*failure.at)) {
+        log::warning("session {}: {} port {} took the connection and did not answer the login: {}; its other "
+                     "addresses go before it from now on",
+                     session.sid, failure.at->text, failure.at->port, failure.error.message());
+    }
+}
+
 /// The nexus keeps its name for life: another one would be another nexus, and the target would not end the
 /// tasks of the old one before they are sent again.
 void prepare(ManagedSession& session, shard::OpenRequest& request, std::vector<shard::Endpoint> endpoints,
              base::Duration reconnect_pause) {
-    const auto others = static_cast<int>(endpoints.size()) - 1;
+    base::Duration last_begun = (static_cast<int>(endpoints.size()) - 1) * base::limits::connect_stagger;
+    if (request.preferred < endpoints.size()) {
+        last_begun += base::limits::connect_head_start;
+    }
     request.endpoints = std::move(endpoints);
     if (session.initiator_name.empty()) {
         session.initiator_name = request.login.initiator_name;
@@ -50,19 +62,16 @@ void prepare(ManagedSession& session, shard::OpenRequest& request, std::vector<s
     if (session.state == ManagedSession::State::recovering) {
         // The name may lead elsewhere by then.
         request.connect_timeout =
-            std::min<base::Duration>(request.connect_timeout, base::limits::reconnect_timeout +
-                                                                  others * base::limits::connect_stagger);
+            std::min<base::Duration>(request.connect_timeout, base::limits::reconnect_timeout + last_begun);
         request.connect_again_every = reconnect_pause;
     }
 }
 
-/// The addresses that are tried side by side, group by group. Where the session was is tried first. And
-/// alone, as each is, when the target may still execute what was lost: whether it does is found out at one
-/// place at a time, and another one is asked only when that does not answer.
+/// The addresses, in their order, that are tried side by side, group by group. Each is alone when the target
+/// may still execute what was lost: whether it does is found out at one place at a time, and another one is
+/// asked only when that does not answer.
 std::vector<std::vector<shard::Endpoint>> groups_of(const ManagedSession& session,
                                                     std::vector<shard::Endpoint> endpoints) {
-    std::stable_partition(endpoints.begin(), endpoints.end(),
-                          [&](const shard::Endpoint& one) { return one == session.endpoint; });
     std::vector<std::vector<shard::Endpoint>> groups;
     for (shard::Endpoint& endpoint : endpoints) {
         if (groups.empty() || session.stranded) {
@@ -303,6 +312,8 @@ ring::Task<tl::expected<void, shard::OpenFailure>> Daemon::open_place(ManagedSes
             fmt::format("cannot resolve {}: {}", route.place().host, endpoints.error().detail);
         co_return tl::unexpected(std::move(last));
     }
+    const bool is_one_of_several = endpoints->size() > 1;
+    const std::size_t preferred = session.addresses.sort(*endpoints, session.endpoint);
     for (std::vector<shard::Endpoint>& group : groups_of(session, std::move(*endpoints))) {
         auto request = open_request(*session.node_with_secrets, config_.initiator, session.isid);
         if (session.state == ManagedSession::State::ending || !request) {
@@ -310,6 +321,7 @@ ring::Task<tl::expected<void, shard::OpenFailure>> Daemon::open_place(ManagedSes
                                  : std::move(request.error());
             break;
         }
+        request->preferred = preferred;
         prepare(session, *request, std::move(group), reconnect_pause_of(session));
         if (route.place() != Place{session.id.portal.address, session.id.portal.port}) {
             // The record's portal group is that of its own portal, and a redirection names none.
@@ -319,11 +331,15 @@ ring::Task<tl::expected<void, shard::OpenFailure>> Daemon::open_place(ManagedSes
         note_away(session, opened ? opened->away : opened.error().away);
         if (opened) {
             session.endpoint = opened->endpoint;
+            session.addresses.forget();
             session.opened = std::move(*opened);
             ++session.openings;
             co_return tl::expected<void, shard::OpenFailure>();
         }
         last = std::move(opened.error());
+        if (is_one_of_several) {
+            note_unanswered(session, last);
+        }
         if (last.error.code != base::Errc::transport && last.error.code != base::Errc::transport_timeout) {
             break;
         }

@@ -1,11 +1,12 @@
 // What becomes of a login that did not reach full feature phase: which failures deserve another try, what
-// iscsiadm is told, how long a live session waits, and the way that redirections lead (RFC 7143 section
-// 11.13.5). Values and pure functions; any thread.
+// iscsiadm is told, how long a live session waits, which of a name's addresses is next, and the way that
+// redirections lead (RFC 7143 section 11.13.5). Values and pure functions; any thread.
 #pragma once
 
 #include "base/result.hpp"
 #include "base/time.hpp"
 #include "login/login.hpp"
+#include "shard/connector.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -40,6 +41,26 @@ base::Duration reconnect_pause(base::Duration lasts, std::size_t sessions);
 /// Between three quarters of `pause` and all of it, as the dice fall: sessions that were lost together do not
 /// all come back in the same moment.
 base::Duration spread(base::Duration pause, std::uint32_t dice);
+
+/// A login that was begun on a connection ended so: the target did not refuse it, nothing that can be relied
+/// on was heard of it. At another of its addresses there may be somebody.
+bool is_unanswered(base::Errc failure);
+
+/// In which order the addresses of a name are tried, so that none is asked for ever while another might
+/// answer: those that took a connection and left its login unanswered come last.
+class AddressOrder {
+public:
+    /// The login there was left unanswered. False when that is known of it.
+    bool put_last(const shard::Endpoint& endpoint);
+    /// A login succeeded: all are equal again.
+    void forget() { last_.clear(); }
+    /// Sorts them: `first`, then the others as they came, then those that were put last, the one of longest
+    /// ago before the others. Gives how many are preferred to the rest (ConnectTimes::preferred).
+    std::size_t sort(std::vector<shard::Endpoint>& endpoints, const shard::Endpoint& first) const;
+
+private:
+    std::vector<shard::Endpoint> last_; ///< limits::host_addresses_max at most, in the order of their logins
+};
 
 /// A host (IPv6 without brackets) and port.
 struct Place {

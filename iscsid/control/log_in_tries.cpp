@@ -64,6 +64,35 @@ base::Duration spread(base::Duration pause, std::uint32_t dice) {
     return pause - part + part * (dice % 1024) / 1024;
 }
 
+bool is_unanswered(base::Errc failure) {
+    using base::Errc;
+    return is_unreachable(failure) || failure == Errc::disconnected || failure == Errc::pdu_timeout ||
+           failure == Errc::protocol;
+}
+
+bool AddressOrder::put_last(const shard::Endpoint& endpoint) {
+    const bool is_known = std::erase(last_, endpoint) != 0;
+    if (last_.size() == base::limits::host_addresses_max) { // a name may lead to ever new ones
+        last_.erase(last_.begin());
+    }
+    last_.push_back(endpoint);
+    return !is_known;
+}
+
+std::size_t AddressOrder::sort(std::vector<shard::Endpoint>& endpoints, const shard::Endpoint& first) const {
+    const auto place = [&](const shard::Endpoint& endpoint) {
+        const auto found = std::ranges::find(last_, endpoint);
+        if (found != last_.end()) {
+            return 2 + (found - last_.begin());
+        }
+        return std::ptrdiff_t{endpoint == first ? 0 : 1};
+    };
+    std::stable_sort(endpoints.begin(), endpoints.end(),
+                     [&](const auto& one, const auto& other) { return place(one) < place(other); });
+    const auto preferred = std::ranges::count_if(endpoints, [&](const auto& one) { return place(one) < 2; });
+    return std::max<std::size_t>(1, static_cast<std::size_t>(preferred));
+}
+
 base::Result<void> LoginRoute::follow(const login::Redirect& redirect) {
     Place next{redirect.host, redirect.port};
     if (std::ranges::find(places_, next) != places_.end()) {

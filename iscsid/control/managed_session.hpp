@@ -138,6 +138,7 @@ public:
     Flapping flapping;
     std::optional<base::Duration> down_since; ///< CLOCK_BOOTTIME of the drop, until the path is up
     shard::Endpoint endpoint;                 ///< of the connection, or of the last one
+    AddressOrder addresses;                   ///< of the portal's name, at the next try
     bool md5_alone = false;                   ///< of CHAP's algorithms the target takes no list
     std::optional<Place> moved_to;            ///< by permanent redirections, as long as this daemon lives
     shard::OpenReply opened;

@@ -67,6 +67,7 @@ ring::Task<base::Result<Connected>> Connector::connect(std::vector<Endpoint> end
         co_return base::fail(std::move(bound.error()));
     }
     begun_ = 0;
+    preferred_ = times.preferred;
     connected_ = {};
     interrupted_ = false;
     next_ = loop_.now();
@@ -75,7 +76,7 @@ ring::Task<base::Result<Connected>> Connector::connect(std::vector<Endpoint> end
             break;
         }
         if (next_ && loop_.now() >= *next_) {
-            begin_next(*bound, times.again_every);
+            begin_next(*bound, times);
             continue;
         }
         const bool next_first = next_ && (!times.deadline || *next_ < *times.deadline);
@@ -100,7 +101,7 @@ ring::Task<base::Result<Connected>> Connector::connect(std::vector<Endpoint> end
 }
 
 /// An address that failed answered: it is not asked again by the same connect().
-void Connector::begin_next(const TcpOptions& options, base::Duration again_every) {
+void Connector::begin_next(const TcpOptions& options, ConnectTimes times) {
     std::erase_if(attempts_, [](const auto& attempt) { return attempt->has_ended(); });
     while (has_failed(endpoints_[begun_ % endpoints_.size()])) {
         ++begun_;
@@ -111,9 +112,10 @@ void Connector::begin_next(const TcpOptions& options, base::Duration again_every
     const bool is_more_to_try = ++begun_ < endpoints_.size();
     if (attempts_.size() + 1 < base::limits::connects_max) {
         if (is_more_to_try) {
-            next_ = begun_at_ + base::limits::connect_stagger;
-        } else if (again_every > base::Duration{}) {
-            next_ = begun_at_ + again_every;
+            next_ = begun_at_ +
+                    (begun_ == preferred_ ? base::limits::connect_head_start : base::limits::connect_stagger);
+        } else if (times.again_every > base::Duration{}) {
+            next_ = begun_at_ + times.again_every;
         }
     }
     begin(endpoint, options);
@@ -151,7 +153,8 @@ void Connector::fail(const Endpoint& endpoint, base::Error error, bool was_refus
         return;
     }
     failures_.push_back({endpoint, std::move(error), was_refused});
-    if (begun_ < endpoints_.size()) {
+    const bool preferred_may_answer = begun_ == preferred_ && in_progress_ != 0;
+    if (begun_ < endpoints_.size() && !preferred_may_answer) {
         next_ = loop_.now(); // nothing to wait for
     }
 }

@@ -6,6 +6,7 @@
 #include "ring/await.hpp"
 #include "shard/tcp_options.hpp"
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -31,6 +32,9 @@ struct ConnectTimes {
     /// used: TCP itself repeats its SYN after 1 s, 3 s, 7 s (tcp_syn_retries, Linux), and a network that was
     /// silent is found well only by the next one. 0 = one to each address must do.
     base::Duration again_every{};
+    /// The first so many addresses are preferred: the others are begun limits::connect_head_start behind the
+    /// last of them, or when all of them have failed. 0 = all are equal.
+    std::size_t preferred = 0;
 };
 
 /// A connection, whose descriptor is the holder's, and which of the addresses it leads to.
@@ -70,7 +74,7 @@ public:
 private:
     class Attempt;
 
-    void begin_next(const TcpOptions& options, base::Duration again_every);
+    void begin_next(const TcpOptions& options, ConnectTimes times);
     void begin(const Endpoint& endpoint, const TcpOptions& options);
     void fail(const Endpoint& endpoint, base::Error error, bool was_refused);
     bool has_failed(const Endpoint& endpoint) const;
@@ -82,6 +86,7 @@ private:
     ring::Loop& loop_;
     std::vector<Endpoint> endpoints_;
     std::size_t begun_ = 0; ///< attempts, of all addresses in turn
+    std::size_t preferred_ = 0;
     std::vector<ConnectFailure> failures_;
     std::vector<std::unique_ptr<Attempt>> attempts_;
     std::size_t in_progress_ = 0;

@@ -69,16 +69,17 @@ Nexus::~Nexus() {
 ring::Task<tl::expected<OpenReply, OpenFailure>> Nexus::open(OpenRequest request) {
     using Reply = tl::expected<OpenReply, OpenFailure>;
     base::check(!has_session() && !link_.is_open(), "a nexus has one session at a time");
-    const ConnectTimes times{loop_.now() + request.connect_timeout, request.connect_again_every};
+    const ConnectTimes times{loop_.now() + request.connect_timeout, request.connect_again_every,
+                             request.preferred};
     auto connected = co_await link_.connect(request.endpoints, request.tcp, times);
     if (!connected) {
-        OpenFailure failure{std::move(connected.error()), {}, who_refused(link_), false};
+        OpenFailure failure{std::move(connected.error()), {}, who_refused(link_), false, {}};
         co_return Reply(tl::unexpect, std::move(failure));
     }
     request.login.deadline = ring::monotonic_now() + request.login_timeout;
     auto made = login::Login::make(request.login);
     if (!made) {
-        OpenFailure failure{std::move(made.error()), {}, who_refused(link_), false};
+        OpenFailure failure{std::move(made.error()), {}, who_refused(link_), false, {}};
         co_await link_.end(ring::Stream::Ending::abort);
         co_return Reply(tl::unexpect, std::move(failure));
     }
@@ -86,7 +87,7 @@ ring::Task<tl::expected<OpenReply, OpenFailure>> Nexus::open(OpenRequest request
     auto driven = co_await link_.drive(*login);
     if (!driven) {
         OpenFailure failure{std::move(driven.error()), login->redirect(), who_refused(link_),
-                            login->md5_alone_may_do()};
+                            login->md5_alone_may_do(), *connected};
         if (is_away(login->status())) {
             failure.away.push_back(std::move(*connected));
         }

@@ -25,6 +25,7 @@ namespace iscsi::shard {
 /// Everything one attempt to log in needs. Made by control for each attempt.
 struct OpenRequest {
     std::vector<Endpoint> endpoints; ///< of the portal, at least one
+    std::size_t preferred = 0;       ///< of them, see ConnectTimes
     TcpOptions tcp;
     login::LoginConfig login;
     base::Duration connect_timeout{};
@@ -57,6 +58,7 @@ struct OpenFailure {
     /// "not found", "removed" or "service unavailable".
     std::vector<Endpoint> away;
     bool md5_alone_may_do = false; ///< see login::Login
+    std::optional<Endpoint> at;    ///< where the login was tried; empty: there was no connection
 };
 
 /// Control's ear. Called on control's loop.

@@ -81,8 +81,12 @@ inline constexpr std::chrono::milliseconds reconnect_pause_max{1000};
 inline constexpr unsigned reconnects_per_second_max = 500; ///< of all sessions, but for reconnect_pause_max
 inline constexpr std::size_t connects_max = 16;            ///< of one try that are in progress
 inline constexpr std::size_t host_addresses_max = 16;      ///< of a name, that are tried
-inline constexpr std::chrono::milliseconds connect_stagger{250}; ///< from an address that does not answer
-                                                                 ///< to the next (RFC 8305 section 5)
+inline constexpr std::chrono::milliseconds connect_stagger{250};     ///< from an address that does not answer
+                                                                     ///< to the next (RFC 8305 section 5)
+inline constexpr std::chrono::milliseconds connect_head_start{1500}; ///< of addresses before those that take
+                                                                     ///< connections and answer no login: one
+                                                                     ///< SYN may be lost (TCP's first
+                                                                     ///< timeout, RFC 6298 section 2, is 1 s)
 inline constexpr std::chrono::seconds time2retain_min{20}; ///< that a target is given to drop what it may
                                                            ///< still have of a lost connection: RFC 7143's
                                                            ///< default; one that never noticed the loss

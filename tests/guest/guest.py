@@ -27,7 +27,7 @@ import time
 TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(TREE, "tests", "interop"))
 
-from lab import INITIATOR, MIB, PATIENCE, Lab, check, listener_of, main, need, wait_until  # noqa: E402,F401  pylint: disable=C0413
+from lab import BUILD, INITIATOR, MIB, PATIENCE, Lab, check, listener_of, main, need, wait_until  # noqa: E402,F401  pylint: disable=C0413
 from lio import Disk, Lio  # noqa: E402,F401  pylint: disable=C0413
 from targets import Chap, Lun, chap_settings  # noqa: E402,F401  pylint: disable=C0413
 

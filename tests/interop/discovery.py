@@ -96,7 +96,7 @@ def everywhere_and_nowhere():
         check("link-local" in found.err, "nobody said what was left out")
 
 
-def _bare_connects(port, count):
+def bare_connects(port, count):
     """What the machine needs for the connections alone, one after the other."""
     begun = time.monotonic()
     for _ in range(count):
@@ -109,15 +109,7 @@ def crowd():
     "a thousand targets in one login, twenty portals among them that refuse or say nothing: they delay nobody else"
     with Lab() as lab:
         target = lab.tgtd(threads=1)
-        disk = lab.disk("disk", MIB)
-        # One tgtadm for each step of each target, in a shell: three thousand processes.
-        script = [f"tgtadm -C 0 --lld iscsi --op new --mode target --tid {tid} --targetname {TARGET}-{tid} && "
-                  f"tgtadm -C 0 --lld iscsi --op new --mode logicalunit --tid {tid} --lun 1 --backing-store {disk} && "
-                  f"tgtadm -C 0 --lld iscsi --op bind --mode target --tid {tid} --initiator-address ALL || exit"
-                  for tid in range(1, CROWD + 1)]
-        with open(os.path.join(lab.root, "script"), "w", encoding="ascii") as file:
-            file.write("\n".join(script))
-        lab.run("sh", file.name, env=target.env, quiet=True, seconds=300)
+        target.add_all([f"{TARGET}-{number}" for number in range(CROWD)], lab.disk("disk", MIB))
         lab.iscsid()
         found = lab.discover(target.portal, quiet=True, seconds=120)
         check(len(found.out.splitlines()) == CROWD, "not all were found")
@@ -145,7 +137,7 @@ def crowd():
             check(time.monotonic() - begun < 50 * PATIENCE, f"{sessions()} sessions only")
             time.sleep(0.05)
         took = time.monotonic() - begun
-        bare = _bare_connects(target.port, CROWD)
+        bare = bare_connects(target.port, CROWD)
         print(f"{CROWD} logins took {took:.2f} s, as many bare connections {bare:.2f} s; those that answer do not wait "
               f"for the {BAD_PORTALS} that do not", flush=True)
         login.kill()

@@ -3,10 +3,11 @@ another. What leaves by which card is counted by the kernel, where a connection 
 
 import os
 import re
+import signal
 import sys
 import time
 
-from lab import MIB, Lab, check, main, need, wait_until
+from lab import MIB, Lab, check, check_same, main, need, wait_until
 from netns import Host, can_make_namespaces
 from targets import Lun
 
@@ -14,12 +15,26 @@ TARGET = "iqn.2026-01.org.example:two-cards"
 FIRST, SECOND = "10.214.1", "10.214.2"  # networks of the two cards; nobody outside ever sees them
 PLACE = "10.214.200.1"  # of the target, which both cards lead to; by its routes the machine takes the first
 ROUND_TRIP = 8 * MIB
+# A login sends something at once.
+MUTE = """
+import socket, sys
+address, port, what = sys.argv[1:]
+family = socket.AF_INET6 if ":" in address else socket.AF_INET
+with socket.create_server((address, int(port)), family=family) as server:
+    kept = []
+    while True:
+        peer, _ = server.accept()
+        if what == "closes":
+            peer.recv(1)
+            peer.close()
+        kept.append(peer)
+"""
 
 
 class Cards:
     """The initiator's daemon runs in `initiator`, tgtd in `target`; `hosts` is the /etc/hosts of the daemon."""
 
-    def __init__(self, lab):
+    def __init__(self, lab, addresses=("0.0.0.0", "[::]")):
         need("ip", "nft", "nsenter", "unshare", "ss")
         can_make_namespaces()
         self.lab = lab
@@ -36,8 +51,8 @@ class Cards:
             self.initiator.do("ip", "route", "add", f"{PLACE}/32", "via", f"{network}.2", "metric", str(metric))
         self.target.do("ip", "address", "add", f"{PLACE}/32", "dev", "lo")
         self.port = lab.port()
-        self.tgtd = lab.tgtd(address="0.0.0.0", also=["[::]"], port=self.port, inside=self.target.inside)
-        self.tgtd.add(TARGET, [Lun(lab.disk("disk", 32 * MIB))])
+        self.disk = lab.disk("disk", 32 * MIB)
+        self.tgtd = self.serve(*addresses)
         self.hosts = os.path.join(lab.root, "hosts")
         self.name("127.0.0.1 localhost")
         # Its own /etc/hosts, and the cards of its own namespace in /sys.
@@ -45,6 +60,20 @@ class Cards:
                   self.hosts]
         lab.inside["iscsid"] = self.initiator.inside + inside
         lab.iscsid()
+
+    def serve(self, address, *also):
+        tgtd = self.lab.tgtd(address=address, also=also, port=self.port, inside=self.target.inside)
+        tgtd.add(TARGET, [Lun(self.disk)])
+        return tgtd
+
+    def mute(self, address, closes=False):
+        """Somebody who takes connections there and says nothing; or ends them."""
+        words = [sys.executable, "-c", MUTE, address, str(self.port), "closes" if closes else "keeps"]
+        process = self.lab.start("mute", [*self.target.inside, *words])
+        # Also the first look for an IPv6 neighbour takes longer than a connection may, on a link that is just up.
+        connects = f"import socket; socket.create_connection(('{address}', {self.port}), 2)"
+        wait_until(lambda: self.initiator.do(sys.executable, "-c", connects, ok=None).status == 0, 20, "a listener")
+        return process
 
     def name(self, *lines):
         with open(self.hosts, "w", encoding="ascii") as file:  # in place: it is mounted
@@ -229,6 +258,45 @@ def name_that_moves():
         cards.target.do("ss", "-K", "dst", f"{FIRST}.1")
         wait_until(lambda: cards.peers() == [f"{SECOND}.1"], 30, "the session at the name's new address")
         check(cards.leaves_by("default") == "card2", "no data")
+        lab.adm("-m", "node", "-u")
+
+
+def mute_address():
+    """an address that takes connections and says nothing, or ends them, before one that answers: a discovery, a login and a
+    session that was lost with writes go to the next one"""
+    with Lab() as lab:
+        six = "2001:db8:1::2"
+        lab.configure({"discovery.sendtargets.timeo.login_timeout": 3})
+        cards = Cards(lab, [PLACE])
+        cards.name("127.0.0.1 localhost", f"{six} both.example", f"{PLACE} both.example")
+        for closes in (False, True):
+            mute = cards.mute(six, closes)
+            found = lab.adm("-m", "discovery", "-t", "st", "-p", f"both.example:{cards.port}")
+            check(TARGET in found.out, "nothing was found")
+            lab.adm("-m", "node", "-o", "delete")
+            cards.record(host="both.example")
+            lab.update(TARGET, {"node.conn[0].timeo.login_timeout": 3})
+            lab.adm("-m", "node", "-l")
+            said = f"{six} port {cards.port} took the connection and did not answer the login"
+            check(lab_log(lab).count(said) == 1 + closes, "nobody said which address was mute")
+            lab.end(mute)
+            if not closes:
+                lab.adm("-m", "node", "-u")
+        # Now the other way round, with writes on their way.
+        uri = re.search(r"nbd\+unix:\S+", lab.adm("-m", "session", "-P", "3", quiet=True).out).group(0)
+        image = lab.random_image("image", ROUND_TRIP)
+        cards.tgtd.process.send_signal(signal.SIGSTOP)
+        writing = lab.start("write", ["qemu-img", "convert", "-n", "-f", "raw", "-O", "raw", image, uri])
+        wait_until(lambda: re.search(r"^ESTAB +[1-9]", cards.target.do("ss", "-tn", f"sport = :{cards.port}").out, re.M), 20,
+                   "writes to be at the target")
+        cards.tgtd.process.expected_end = True
+        lab.end(cards.tgtd.process)
+        cards.mute(PLACE)
+        cards.serve(six.join("[]"))
+        wait_until(lambda: writing.poll() is not None, 120, "the writes to end")
+        check(writing.returncode == 0, f"they ended with {writing.returncode}")
+        check(f"{PLACE} port {cards.port} took the connection" in lab_log(lab), "the address that was used was not asked")
+        check_same(image, cards.disk, ROUND_TRIP, "what was written")
         lab.adm("-m", "node", "-u")
 
 

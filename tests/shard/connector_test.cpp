@@ -251,6 +251,44 @@ TEST_CASE("behind an address that refuses the next one is tried at once", "[rfc8
     ::close(connected->fd);
 }
 
+TEST_CASE("an address that is preferred and slow comes before one that is neither", "[rfc8305-5]") {
+    Bench bench;
+    const OpenPort quick;
+    const base::TimePoint begun = bench.loop->now();
+    bench.start({begun + 1h, {}, 1}, {bench.port.endpoint, quick.endpoint});
+    bool answered = false;
+    SECTION("when it answers within its head start") {
+        while (!bench.done) {
+            if (!answered && bench.loop->now() - begun > 2 * base::limits::connect_stagger) {
+                bench.port.answer(); // the SYN that TCP repeats after a second
+                answered = true;
+            }
+            bench.loop->turn(bench.loop->now() + 20ms);
+        }
+    }
+    SECTION("and not when it does not") {}
+    auto connected = bench.result();
+    REQUIRE(connected);
+    CHECK((connected->endpoint == quick.endpoint) == !answered);
+    CHECK((bench.loop->now() - begun >= base::limits::connect_head_start) == !answered);
+    ::close(connected->fd);
+}
+
+TEST_CASE("where none of those that are preferred can answer any more the others are tried at once",
+          "[rfc8305-5]") {
+    Bench bench;
+    const OpenPort open;
+    const shard::Endpoint closed = loopback(1, INADDR_LOOPBACK + 1);
+    bench.start({std::nullopt, {}, 1}, {closed, open.endpoint});
+    while (!bench.done) {
+        bench.loop->turn();
+    }
+    auto connected = bench.result();
+    REQUIRE(connected);
+    CHECK(connected->endpoint == open.endpoint);
+    ::close(connected->fd);
+}
+
 TEST_CASE("the first address is taken where all answer") {
     Bench bench;
     const OpenPort first;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cerrno>
+#include <netinet/in.h>
 
 using namespace iscsi;
 using namespace iscsi::test;
@@ -207,7 +208,14 @@ TEST_CASE("a refused login and a portal that is not there are failures, and the 
     auto refused = bench.try_open();
     REQUIRE_FALSE(refused);
     CHECK(refused.error().error.code == base::Errc::fatal_login);
+    CHECK(refused.error().at.has_value());
     bench.target.die();
+    shard::OpenRequest elsewhere = bench.open_request();
+    reinterpret_cast<sockaddr_in&>(elsewhere.endpoints.front().address).sin_port = 0; // where nobody listens
+    auto not_there = bench.run(bench.nexus->open(elsewhere));
+    REQUIRE_FALSE(not_there);
+    CHECK(not_there.error().error.code == base::Errc::transport);
+    CHECK_FALSE(not_there.error().at.has_value());
     bench.target.refuse_login = false;
     start_session(bench);
     CHECK(bench.execute(Verb::read, 0, 512) == 0);
