@@ -14,6 +14,7 @@
 #include <chrono>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,8 +34,13 @@ struct NodeFilter {
 
 /// Changes a record in memory; an error leaves the file as it is.
 using Change = std::function<base::Result<void>(Record&)>;
-/// Tells whether a session runs on a node record.
+/// Tells whether a session runs on a node record. It is asked with the database's lock held, right before the
+/// record is removed, and once more behind that: when the answer has changed the record is put back. So it
+/// may look at what changes meanwhile, from this thread; it must be quick and write nothing to the database.
+/// Who first makes a session known to it and then finds that the record is there keeps it.
 using InUse = std::function<bool(const NodeId&)>;
+/// Is told what became of each of many records, in the order in which they were named.
+using Told = std::function<void(const NodeId&, const base::Result<void>&)>;
 
 /// What an answer to a discovery says.
 struct FoundPortal {
@@ -96,6 +102,13 @@ public:
     base::Result<void> update_node(const NodeId& id, const Change& change) const;
     /// Removes the file, its links and the directories that became empty. Errc::not_found.
     base::Result<void> remove_node(const NodeId& id) const;
+    /// update_node() of many, in batches: the disk is waited for a few times a batch, not a record. Each
+    /// record is as before or changed whatever happens, and durable when it is told of. Others have the lock
+    /// between batches.
+    void update_nodes(std::span<const NodeId> ids, const Change& change, const Told& told) const;
+    /// remove_node() of many, as update_nodes(). Errc::session_exists for those `in_use` (may be empty),
+    /// which stay.
+    void remove_nodes(std::span<const NodeId> ids, const InUse& in_use, const Told& told) const;
 
     // Discovery records (RecordKind::send_targets and isns).
 
