@@ -1,7 +1,8 @@
 // The record database on disk (with store_*.cpp the only file code of the library). Layout and file forms are
 // open-iscsi's, so that both suites can share one database. A change is a temporary file, fsync, rename and a
 // sync of the directory, under the database lock; readers take no lock and never see half a record. A change
-// of several files is noted in the root first; when a crash cuts it off, the next writer settles it. Every
+// of several files is noted in the root first; when a crash cuts it off, the next writer settles it. Many
+// records in one call go to the disk in batches, which keep the lock no longer than 128 records take. Every
 // name is checked before it becomes part of a path. Blocks on the disk and on the lock; a Store has no state
 // of its own, any thread.
 #pragma once
