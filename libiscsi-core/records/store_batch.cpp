@@ -25,6 +25,7 @@ Result<void> check_place(const NodeWrite& write) {
 
 std::vector<std::string> note_of(const std::vector<NodeWrite>& writes) {
     std::vector<std::string> texts;
+    texts.reserve(writes.size());
     for (const NodeWrite& write : writes) {
         texts.push_back(note_text(path_of(own_place(node_id(write.node))),
                                   moves(write) ? path_of(write.old->place) : std::string()));
@@ -73,6 +74,7 @@ std::vector<Result<void>> Database::write_many(const std::vector<NodeWrite>& wri
         return std::vector<Result<void>>(writes.size());
     }
     std::vector<Result<void>> outcomes;
+    outcomes.reserve(writes.size());
     for (const NodeWrite& write : writes) {
         outcomes.push_back(write_again(write));
     }

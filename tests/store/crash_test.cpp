@@ -308,7 +308,6 @@ TEST_CASE(
 
 TEST_CASE("what a power failure does to files that were never synced is noticed") {
     Disk disk("/db", {});
-    using Kind = FileCall::Kind;
     disk.see({Kind::create, "/db/.new-1"});
     disk.see({Kind::write, "/db/.new-1", "text"});
     disk.see({Kind::rename, "/db/.new-1", "/db/a"});
