@@ -36,9 +36,10 @@ struct NodeFilter {
 /// Changes a record in memory; an error leaves the file as it is.
 using Change = std::function<base::Result<void>(Record&)>;
 /// Tells whether a session runs on a node record. It is asked with the database's lock held, right before the
-/// record is removed, and once more behind that: when the answer has changed the record is put back. So it
-/// may look at what changes meanwhile, from this thread; it must be quick and write nothing to the database.
-/// Who first makes a session known to it and then finds that the record is there keeps it.
+/// record is removed, and once more behind that: when the answer has changed the record is put back. (Where a
+/// discovery removes, also before the lock is taken.) So it may look at what changes meanwhile, from the
+/// thread that called; it must be quick and not write to the database. Who first makes a session known to it
+/// and then finds that the record is there keeps it.
 using InUse = std::function<bool(const NodeId&)>;
 /// Is told what became of each of many records, in the order in which they were named.
 using Told = std::function<void(const NodeId&, const base::Result<void>&)>;
