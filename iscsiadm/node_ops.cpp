@@ -22,6 +22,15 @@ int finish(const std::optional<base::Errc>& first_error) {
     return exit_of(*first_error);
 }
 
+std::vector<records::NodeId> ids_of(const std::vector<records::Record>& nodes) {
+    std::vector<records::NodeId> ids;
+    ids.reserve(nodes.size());
+    for (const records::Record& node : nodes) {
+        ids.push_back(node_id(node));
+    }
+    return ids;
+}
+
 int show(const Context& context, const std::vector<records::Record>& nodes) {
     for (const records::Record& node : nodes) {
         ipc::Json entry = json_of(node_id(node));
@@ -34,15 +43,15 @@ int show(const Context& context, const std::vector<records::Record>& nodes) {
 
 int update(const Context& context, const std::vector<records::Record>& nodes) {
     std::optional<base::Errc> first_error;
-    for (const records::Record& node : nodes) {
-        auto done = context.store.update_node(
-            node_id(node), [&](records::Record& record) { return modify_all(record, context.options); });
-        add_action("update", json_of(node_id(node)), done ? nullptr : &done.error());
-        if (!done) {
-            complain_lines(done.error().message());
-            first_error = first_error.value_or(done.error().code);
-        }
-    }
+    context.store.update_nodes(
+        ids_of(nodes), [&](records::Record& record) { return modify_all(record, context.options); },
+        [&](const records::NodeId& id, const base::Result<void>& done) {
+            add_action("update", json_of(id), done ? nullptr : &done.error());
+            if (!done) {
+                complain_lines(done.error().message());
+                first_error = first_error.value_or(done.error().code);
+            }
+        });
     return finish(first_error);
 }
 
@@ -51,24 +60,20 @@ int remove(const Context& context, const std::vector<records::Record>& nodes) {
     if (!sessions) {
         return complain_of(sessions.error());
     }
-    records::InUse in_use = in_use_of(*sessions);
     std::optional<base::Errc> first_error;
-    for (const records::Record& node : nodes) {
-        records::NodeId id = node_id(node);
-        if (in_use(id)) {
-            base::Error in_the_way{base::Errc::session_exists, {}};
-            add_action("delete", json_of(id), &in_the_way);
-            complain_of_use(id);
-            first_error = first_error.value_or(base::Errc::session_exists);
-            continue;
-        }
-        auto done = context.store.remove_node(id);
-        add_action("delete", json_of(id), done ? nullptr : &done.error());
-        if (!done) {
-            complain_lines(done.error().message());
-            first_error = first_error.value_or(done.error().code);
-        }
-    }
+    context.store.remove_nodes(ids_of(nodes), in_use_of(*sessions),
+                               [&](const records::NodeId& id, const base::Result<void>& done) {
+                                   add_action("delete", json_of(id), done ? nullptr : &done.error());
+                                   if (done) {
+                                       return;
+                                   }
+                                   if (done.error().code == base::Errc::session_exists) {
+                                       complain_of_use(id);
+                                   } else {
+                                       complain_lines(done.error().message());
+                                   }
+                                   first_error = first_error.value_or(done.error().code);
+                               });
     return finish(first_error);
 }
 

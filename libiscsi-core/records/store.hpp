@@ -1,7 +1,8 @@
 // The record database on disk (with store_*.cpp the only file code of the library). Layout and file forms are
 // open-iscsi's, so that both suites can share one database. A change is a temporary file, fsync, rename and a
 // sync of the directory, under the database lock; readers take no lock and never see half a record. A change
-// of several files is noted in the root first; when a crash cuts it off, the next writer settles it. Every
+// of several files is noted in the root first; when a crash cuts it off, the next writer settles it. Many
+// records in one call go to the disk in batches, which keep the lock no longer than 128 records take. Every
 // name is checked before it becomes part of a path. Blocks on the disk and on the lock; a Store has no state
 // of its own, any thread.
 #pragma once
@@ -14,6 +15,7 @@
 #include <chrono>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,8 +35,14 @@ struct NodeFilter {
 
 /// Changes a record in memory; an error leaves the file as it is.
 using Change = std::function<base::Result<void>(Record&)>;
-/// Tells whether a session runs on a node record.
+/// Tells whether a session runs on a node record. It is asked with the database's lock held, right before the
+/// record is removed, and once more behind that: when the answer has changed the record is put back. (Where a
+/// discovery removes, also before the lock is taken.) So it may look at what changes meanwhile, from the
+/// thread that called; it must be quick and not write to the database. Who first makes a session known to it
+/// and then finds that the record is there keeps it.
 using InUse = std::function<bool(const NodeId&)>;
+/// Is told what became of each of many records, in the order in which they were named.
+using Told = std::function<void(const NodeId&, const base::Result<void>&)>;
 
 /// What an answer to a discovery says.
 struct FoundPortal {
@@ -96,6 +104,13 @@ public:
     base::Result<void> update_node(const NodeId& id, const Change& change) const;
     /// Removes the file, its links and the directories that became empty. Errc::not_found.
     base::Result<void> remove_node(const NodeId& id) const;
+    /// update_node() of many, in batches: the disk is waited for a few times a batch, not a record. Each
+    /// record is as before or changed whatever happens, and durable when it is told of. Others have the lock
+    /// between batches.
+    void update_nodes(std::span<const NodeId> ids, const Change& change, const Told& told) const;
+    /// remove_node() of many, as update_nodes(). Errc::session_exists for those `in_use` (may be empty),
+    /// which stay.
+    void remove_nodes(std::span<const NodeId> ids, const InUse& in_use, const Told& told) const;
 
     // Discovery records (RecordKind::send_targets and isns).
 

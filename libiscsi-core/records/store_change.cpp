@@ -11,27 +11,6 @@ using base::Errc;
 using base::fail;
 using base::Result;
 
-/// Where a record of this identity belongs.
-NodePlace own_place(const NodeId& id) {
-    if (id.portal.tpgt == tpgt_unknown) {
-        return {id.target, portal_file_name(id.portal), {}, id, true};
-    }
-    return {id.target, tagged_portal_file_name(id.portal), id.iface, id, false};
-}
-
-std::string_view directory_of(const NodePlace& place) {
-    return place.flat ? std::string_view() : place.portal;
-}
-
-const std::string& file_of(const NodePlace& place) {
-    return place.flat ? place.portal : place.iface;
-}
-
-/// Below the database's root.
-std::string path_of(const NodePlace& place) {
-    return fmt::format("nodes/{}/{}{}{}", place.target, place.portal, place.flat ? "" : "/", place.iface);
-}
-
 /// Where the symbolic link of a node record lies: <directory>[/<below>]/<name>.
 struct LinkPlace {
     std::string directory;
@@ -63,6 +42,29 @@ std::optional<LinkPlace> link_place(const Record& node, const NodePlace& place) 
 }
 
 } // namespace
+
+NodePlace own_place(const NodeId& id) {
+    if (id.portal.tpgt == tpgt_unknown) {
+        return {id.target, portal_file_name(id.portal), {}, id, true};
+    }
+    return {id.target, tagged_portal_file_name(id.portal), id.iface, id, false};
+}
+
+std::string_view directory_of(const NodePlace& place) {
+    return place.flat ? std::string_view() : place.portal;
+}
+
+const std::string& file_of(const NodePlace& place) {
+    return place.flat ? place.portal : place.iface;
+}
+
+std::string path_of(const NodePlace& place) {
+    return fmt::format("nodes/{}/{}{}{}", place.target, place.portal, place.flat ? "" : "/", place.iface);
+}
+
+bool keeps_link(const StoredNode& old, const Record& node) {
+    return link_place(old.record, old.place) == link_place(node, old.place);
+}
 
 Result<std::optional<NodePlace>> Database::find(const NodeId& id, bool any_tag) const {
     Warnings ignored;
@@ -99,7 +101,7 @@ Result<NodePlace> Database::write(const Record& node, const std::optional<Stored
     bool moves = old && path_of(old->place) != path_of(place);
     // Where a record lies already its name is one, whatever we would have called it.
     Result<void> done = !old || moves ? check_node_id(place.id) : Result<void>();
-    if (done && old && !moves && link_place(old->record, old->place) == link_place(node, place)) {
+    if (done && old && !moves && keeps_link(*old, node)) {
         done = put(node, place);
     } else if (done) {
         done = noted(path_of(place), moves ? path_of(old->place) : std::string(),
@@ -165,16 +167,19 @@ Result<void> Database::remove(const NodePlace& place) const {
 
 /// The link first: what a crash leaves is a record that lacks it, and not a link to nothing.
 Result<void> Database::take_away(const NodePlace& place) const {
+    Result<void> done = take_link_away(place);
+    return done ? take_file_away(place) : done;
+}
+
+Result<void> Database::take_link_away(const NodePlace& place) const {
     Warnings ignored;
     Result<Record> node = read(place, ignored);
+    return node ? unlink(*node, place) : Result<void>();
+}
+
+Result<void> Database::take_file_away(const NodePlace& place) const {
     Result<Directory> directory = existing({"nodes", place.target, directory_of(place)});
-    Result<void> done = directory ? Result<void>() : fail(directory.error());
-    if (done && node) {
-        done = unlink(*node, place);
-    }
-    if (done) {
-        done = directory->remove(file_of(place));
-    }
+    Result<void> done = directory ? directory->remove(file_of(place)) : fail(directory.error());
     return done ? remove_empty_directories(place) : done;
 }
 

@@ -121,6 +121,9 @@ Result<Database> Database::open_to_write(const Paths& paths, std::chrono::millis
 Result<Directory> Database::existing(std::initializer_list<std::string_view> names) const {
     base::check(names.size() != 0, "a directory below the root");
     Result<Directory> directory = Directory::open(fmt::format("{}/{}", db_dir_, *names.begin()));
+    if (directory) {
+        directory->sync_later(syncs_);
+    }
     for (const auto* name = names.begin() + 1; directory && name != names.end(); ++name) {
         if (!name->empty()) {
             directory = directory->child(*name);
@@ -134,6 +137,9 @@ Result<Directory> Database::made(std::initializer_list<std::string_view> names) 
     Result<Directory> directory = Directory::open(fmt::format("{}/{}", db_dir_, *names.begin()));
     if (!directory) {
         directory = root_.make_child(*names.begin());
+    }
+    if (directory) {
+        directory->sync_later(syncs_);
     }
     for (const auto* name = names.begin() + 1; directory && name != names.end(); ++name) {
         if (!name->empty()) {

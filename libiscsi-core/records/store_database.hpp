@@ -37,6 +37,15 @@ struct StoredNode {
     Record record;
 };
 
+/// A node record to be written, and the one that is there, as Database::write has them.
+struct NodeWrite {
+    Record node;
+    std::optional<StoredNode> old;
+};
+
+/// How many records are changed under one lock, with one note.
+inline constexpr std::size_t batch_records_max = 128;
+
 class Database {
 public:
     /// Errc::not_found when there is no database yet.
@@ -73,12 +82,24 @@ public:
     base::Result<NodePlace> write(const Record& node, const std::optional<StoredNode>& old) const;
     base::Result<void> remove(const NodePlace& place) const;
 
+    /// write() and remove() of many, at most batch_records_max: what each step changes goes to the disk
+    /// together. A crash between leaves each record old or new. Where that fails they are gone through one by
+    /// one; gives the outcome of each. Records of which two are the same are written one by one.
+    std::vector<base::Result<void>> write_many(const std::vector<NodeWrite>& writes) const;
+    /// Errc::session_exists for those `in_use` (may be empty), which stay. It is asked right before the
+    /// removal and once more behind it; what has come into use between is put back before the lock is given
+    /// back.
+    std::vector<base::Result<void>> remove_many(const std::vector<NodePlace>& places,
+                                                const InUse& in_use) const;
+
     /// A change of several steps: noted in the root before the first of them and forgotten after the last.
     /// When a crash or an error comes between, what the change was about is settled, at once or by the next
     /// writer. `subject` is a path below the root: nodes/..., ifaces/<name> or a discovery record's
     /// directory; `replaced` a node's old path. A change may have others within.
     base::Result<void> noted(const std::string& subject, const std::string& replaced,
                              const std::function<base::Result<void>()>& steps) const;
+    /// One step of many changes: the directories that change in it are synced at its end.
+    base::Result<void> together(const std::function<base::Result<void>()>& changes) const;
     /// An interface's own file. Errc::not_found.
     base::Result<Record> read_iface(std::string_view name, Warnings& warnings) const;
     /// Copies an interface into the node records bound to it.
@@ -105,6 +126,13 @@ private:
     void undo(const Record& node, const NodePlace& place, const std::optional<StoredNode>& old) const;
     base::Result<void> put(const Record& node, const NodePlace& place) const;
     base::Result<void> take_away(const NodePlace& place) const;
+    base::Result<void> take_link_away(const NodePlace& place) const;
+    base::Result<void> take_file_away(const NodePlace& place) const;
+    base::Result<void> write_all(const std::vector<NodeWrite>& writes) const;
+    base::Result<void> write_steps(const std::vector<NodeWrite>& writes, std::vector<StagedFile> files) const;
+    base::Result<void> write_again(const NodeWrite& write) const;
+    base::Result<void> remove_all(const std::vector<NodePlace>& places) const;
+    base::Result<void> remove_again(const NodePlace& place) const;
     base::Result<void> link(const Record& node, const NodePlace& place) const;
     base::Result<void> unlink(const Record& node, const NodePlace& place) const;
     base::Result<void> remove_flat_twin(const NodePlace& place) const;
@@ -113,6 +141,10 @@ private:
     base::Result<Directory> staging_of(std::string_view top) const;
     base::Result<void> note(const std::string& text) const;
     void forget_note(std::string_view name) const;
+    /// noted() of many node records, each "<subject>" or "<subject>//<replaced>". Has no change within.
+    base::Result<void> all_noted(const std::vector<std::string>& texts,
+                                 const std::function<base::Result<void>()>& steps) const;
+    base::Result<void> settle_many() const;
     void recover() const;
     base::Result<void> settle_notes() const;
     base::Result<void> settle(std::string_view text) const;
@@ -125,11 +157,36 @@ private:
     std::optional<Lock> lock_;
     mutable int rereads_left_ = 16;      ///< of records that another suite is just writing
     mutable unsigned changes_ = 0;       ///< noted ones that are going on, one in another
+    mutable Syncs* syncs_ = nullptr;     ///< of the step that is going on
     mutable base::Result<void> settled_; ///< why the notes that are there could not be settled
 };
 
+/// How a Store gets at its database.
+struct Access {
+    const Paths& paths;
+    std::chrono::milliseconds lock_wait;
+};
+
+/// Walks over `count` things in batches of batch_records_max, each under a lock of its own, until a batch
+/// fails or the lock cannot be had. Others who wait for the lock get it at times.
+base::Result<void> in_batches(
+    const Access& access, std::size_t count,
+    const std::function<base::Result<void>(const Database&, std::size_t begin, std::size_t end)>& batch);
+
 /// Passes over what is gone; what is no file of ours becomes a warning. Other errors come back.
 base::Result<void> pass_over(const base::Error& error, Warnings& warnings);
+
+/// Where a record of this identity belongs.
+NodePlace own_place(const NodeId& id);
+/// The place's directory below the target's, if it has one, and its file in that.
+std::string_view directory_of(const NodePlace& place);
+const std::string& file_of(const NodePlace& place);
+/// Below the database's root.
+std::string path_of(const NodePlace& place);
+/// What the note of a change says.
+std::string note_text(const std::string& subject, const std::string& replaced);
+/// True when a record that becomes another one at its own place has the same link then.
+bool keeps_link(const StoredNode& old, const Record& node);
 
 /// Names of what a discovery record's directory holds.
 struct DiscoveryLayout {

@@ -56,18 +56,22 @@ Result<void> put_discovery(const Database& database, const Record& discovery) {
 /// The node records for which `wanted` says yes.
 Result<std::vector<NodeId>> nodes_where(const Store& store,
                                         const std::function<bool(const Record&)>& wanted) {
-    Warnings ignored;
-    Result<std::vector<Record>> all = store.nodes({}, ignored);
-    if (!all) {
-        return fail(all.error());
-    }
     std::vector<NodeId> ids;
-    for (const Record& node : *all) {
-        if (wanted(node)) {
-            ids.push_back(node_id(node));
-        }
+    Result<Database> database = Database::open_to_read(store.paths());
+    if (!database) {
+        return database.error().code == Errc::not_found ? Result<std::vector<NodeId>>(ids)
+                                                        : fail(database.error());
     }
-    return ids;
+    Warnings ignored;
+    auto see = [&](const NodePlace& place, const Directory& directory) {
+        Result<Record> node = database->read_in(directory, place, ignored);
+        if (node && wanted(*node)) {
+            ids.push_back(node_id(*node));
+        }
+        return node ? Result<void>() : fail(node.error());
+    };
+    Result<void> done = database->walk({}, ignored, see);
+    return done ? Result<std::vector<NodeId>>(std::move(ids)) : fail(done.error());
 }
 
 } // namespace
@@ -84,14 +88,17 @@ Result<void> Database::clear_discovery_leftovers(RecordKind kind, std::string_vi
     if (std::ranges::find(*entries, layout.file, &Entry::name) != entries->end()) {
         return {};
     }
+    Syncs syncs;
+    directory->sync_later(&syncs);
+    Result<void> done;
     for (const Entry& entry : *entries) {
-        Result<void> done =
-            entry.kind == Entry::Kind::symlink ? directory->remove(entry.name) : Result<void>();
-        if (!done) {
-            return done;
+        if (done && entry.kind == Entry::Kind::symlink) {
+            done = directory->remove(entry.name);
         }
     }
-    return above->remove_if_empty(portal);
+    Result<void> synced = syncs.flush();
+    done = done ? synced : done;
+    return done ? above->remove_if_empty(portal) : done;
 }
 
 Result<std::vector<Record>> Store::discoveries(RecordKind kind, Warnings& warnings) const {

@@ -1,5 +1,6 @@
 #include "records/store_files.hpp"
 
+#include "base/check.hpp"
 #include "base/limits.hpp"
 #include "base/text.hpp"
 #include "base/wiped.hpp"
@@ -117,6 +118,39 @@ Fd::~Fd() {
     }
 }
 
+Result<void> Syncs::flush() {
+    for (const std::string& path : std::exchange(paths_, {})) {
+        Result<Directory> directory = Directory::open(path);
+        Result<void> synced = directory ? directory->sync() : fail(directory.error());
+        if (!synced && synced.error().code != Errc::not_found) {
+            return synced;
+        }
+    }
+    return {};
+}
+
+StagedFile::~StagedFile() {
+    if (!name_.empty()) {
+        ::unlinkat(directory_, name_.c_str(), 0);
+    }
+}
+
+// The file systems that have delayed allocation give the blocks now: then one commit of their journal serves
+// all files, and the later fsync() of them find it done. syncfs() would wait for what others have written,
+// too.
+void StagedFile::start_sync() const {
+    static_cast<void>(::sync_file_range(fd_.get(), 0, 0, SYNC_FILE_RANGE_WRITE));
+}
+
+Result<void> StagedFile::sync() {
+    if (::fsync(fd_.get()) != 0) {
+        return fail(system_error(path_, errno));
+    }
+    fd_ = Fd();
+    synced_ = true;
+    return {};
+}
+
 base::Error system_error(std::string_view path, int error_number) {
     std::string reason = std::error_code(error_number, std::generic_category()).message();
     bool is_foreign = error_number == ENOTDIR || error_number == ELOOP;
@@ -175,7 +209,9 @@ Result<Directory> Directory::child(std::string_view name) const {
     if (!fd) {
         return fail(system_error(path, errno));
     }
-    return Directory(std::move(fd), std::move(path));
+    Directory found(std::move(fd), std::move(path));
+    found.sync_later(syncs_);
+    return found;
 }
 
 Result<Directory> Directory::make_child(std::string_view name) const {
@@ -240,9 +276,10 @@ Result<std::vector<Entry>> Directory::all_entries() const {
 
 Result<std::string> Directory::read(std::string_view name) const {
     Result<void> named = check_file_name(name);
-    if (!named) {
-        return fail(named.error());
-    }
+    return named ? read_hidden(name) : fail(named.error());
+}
+
+Result<std::string> Directory::read_hidden(std::string_view name) const {
     std::string path = path_of(name);
     // O_NONBLOCK: opening a FIFO that somebody put there must not hang.
     Fd fd(::openat(fd_.get(), std::string(name).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
@@ -267,24 +304,29 @@ Result<void> Directory::replace(std::string_view name, std::string_view content,
     if (!named) {
         return named;
     }
-    std::string staged = staged_name();
-    std::string staged_path = staging.path_of(staged);
-    Fd fd(::openat(staging.fd(), staged.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
-                   file_mode));
+    Result<StagedFile> staged = staging.stage(content);
+    Result<void> done = staged ? staged->sync() : fail(staged.error());
+    return done ? take(std::move(*staged), name) : done;
+}
+
+Result<StagedFile> Directory::stage(std::string_view content) const {
+    std::string name = staged_name();
+    std::string path = path_of(name);
+    Fd fd(::openat(fd_.get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, file_mode));
     if (!fd) {
-        return staging_error(staged_path, errno);
+        return staging_error(path, errno);
     }
-    Result<void> done = write_all(fd.get(), content, staged_path);
-    if (done && ::fsync(fd.get()) != 0) {
-        done = fail(system_error(staged_path, errno));
+    StagedFile staged(fd_.get(), std::move(name), std::move(path), std::move(fd));
+    Result<void> written = write_all(staged.fd_.get(), content, staged.path_);
+    return written ? Result<StagedFile>(std::move(staged)) : fail(written.error());
+}
+
+Result<void> Directory::take(StagedFile staged, std::string_view name) const {
+    base::check(staged.synced_, "content is on the disk before its name");
+    if (::renameat(staged.directory_, staged.name_.c_str(), fd_.get(), std::string(name).c_str()) != 0) {
+        return staging_error(path_of(name), errno);
     }
-    if (done && ::renameat(staging.fd(), staged.c_str(), fd_.get(), std::string(name).c_str()) != 0) {
-        done = staging_error(path_of(name), errno);
-    }
-    if (!done) {
-        ::unlinkat(staging.fd(), staged.c_str(), 0);
-        return done;
-    }
+    staged.name_.clear();
     return sync();
 }
 
@@ -326,6 +368,10 @@ Result<void> Directory::remove_if_empty(std::string_view name) const {
 }
 
 Result<void> Directory::sync() const {
+    if (syncs_ != nullptr) {
+        syncs_->add(path_);
+        return {};
+    }
     if (::fsync(fd_.get()) != 0) {
         return fail(system_error(path_, errno));
     }

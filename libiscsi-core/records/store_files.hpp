@@ -5,6 +5,7 @@
 
 #include "base/result.hpp"
 
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -41,6 +42,45 @@ struct Entry {
     Kind kind;
 };
 
+/// Directories that have changed and are to be synced later, each of them once.
+class Syncs {
+public:
+    void add(const std::string& path) { paths_.insert(path); }
+    /// Syncs them all. What is gone by now needs none: the directory above it has changed, too.
+    base::Result<void> flush();
+
+private:
+    std::set<std::string> paths_;
+};
+
+/// A new file that is written but has no name yet by which anybody would find it. Removed with its owner
+/// unless Directory::take() has given it one.
+class StagedFile {
+public:
+    StagedFile(StagedFile&& other) noexcept
+        : directory_(other.directory_), name_(std::exchange(other.name_, {})), path_(std::move(other.path_)),
+          fd_(std::move(other.fd_)), synced_(other.synced_) {}
+    StagedFile& operator=(StagedFile&&) = delete;
+    ~StagedFile();
+
+    /// Begins to write the content to the disk, so that it is under way for many files when the first one is
+    /// synced. What goes wrong is said by sync().
+    void start_sync() const;
+    /// Returns when the content is on the disk. Needed before take().
+    base::Result<void> sync();
+
+private:
+    friend class Directory;
+    StagedFile(int directory, std::string name, std::string path, Fd fd)
+        : directory_(directory), name_(std::move(name)), path_(std::move(path)), fd_(std::move(fd)) {}
+
+    int directory_; ///< where it is staged; outlives this
+    std::string name_;
+    std::string path_;
+    Fd fd_; ///< closed once synced
+    bool synced_ = false;
+};
+
 class Directory {
 public:
     /// Opens the absolute directory `path`; symbolic links in it are the administrator's and followed.
@@ -50,6 +90,10 @@ public:
 
     const std::string& path() const { return path_; }
     int fd() const { return fd_.get(); }
+
+    /// From now on changes in this directory, and in those that are opened from it, are synced by the owner
+    /// of `syncs`; nullptr: by each function itself.
+    void sync_later(Syncs* syncs) { syncs_ = syncs; }
 
     /// The directory `name` in this one; Errc::not_found when there is none. `name` is checked.
     base::Result<Directory> child(std::string_view name) const;
@@ -64,6 +108,8 @@ public:
     /// A whole regular file, at most record_file_bytes_max. Errc::not_found when there is none, Errc::invalid
     /// when it is no such file.
     base::Result<std::string> read(std::string_view name) const;
+    /// The same of a file of the store's own, whose name begins with a dot.
+    base::Result<std::string> read_hidden(std::string_view name) const;
     /// The text of a symbolic link.
     base::Result<std::string> read_link(std::string_view name) const;
     /// Puts `content` in place of the file `name` (mode 0600) in one step. `staging` holds the file until it
@@ -71,6 +117,11 @@ public:
     /// file system or mount, or read-only.
     base::Result<void> replace(std::string_view name, std::string_view content,
                                const Directory& staging) const;
+    /// The first half of replace(), in the directory that stages: the content is written, and on the disk
+    /// after StagedFile::sync().
+    base::Result<StagedFile> stage(std::string_view content) const;
+    /// The second half: the staged file is `name` of this directory from now on. `name` is not checked.
+    base::Result<void> take(StagedFile staged, std::string_view name) const;
     /// Makes `name` a symbolic link to `target`, in place of what was there, in one step; as replace().
     base::Result<void> link(std::string_view name, const std::string& target, const Directory& staging) const;
 
@@ -87,6 +138,7 @@ private:
 
     Fd fd_;
     std::string path_;
+    Syncs* syncs_ = nullptr;
 };
 
 /// Staged files begin with this; one that is still there when nobody writes is left from a crash.

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <fmt/format.h>
 #include <set>
+#include <span>
 
 namespace iscsi::records {
 namespace {
@@ -37,37 +38,54 @@ struct Removal {
     std::chrono::milliseconds lock_wait;
 };
 
+/// Of the records `ids` those that came from the discovery record, as they are now.
+Result<std::vector<NodePlace>> still_discovered(const Database& database, std::span<const NodeId> ids,
+                                                const Removal& removal) {
+    std::vector<NodePlace> places;
+    for (const NodeId& id : ids) {
+        Result<std::optional<StoredNode>> node = database.find_record(id, false);
+        if (!node) {
+            return fail(node.error());
+        }
+        if (*node && comes_from((*node)->record, removal.kind, removal.source)) {
+            places.push_back(std::move((*node)->place));
+        }
+    }
+    return places;
+}
+
 /// Removes the records that came from a discovery record and for which `goes` says yes, or spares those in
-/// use. One lock a record, under which it is looked at once more: meanwhile it may have become another's.
+/// use. They are looked at once more under the lock: meanwhile one may have become another's.
 Result<void> remove_discovered(const Store& store, const Removal& removal, DiscoveryChanges& changes) {
     Result<std::vector<NodeId>> known = store.discovered(removal.kind, removal.source);
     if (!known) {
         return fail(known.error());
     }
-    for (const NodeId& id : *known) {
+    std::vector<NodeId> going;
+    for (NodeId& id : *known) {
         if (removal.goes && !removal.goes(id)) {
             continue;
         }
-        if (removal.in_use && removal.in_use(id)) {
-            changes.spared.push_back(id);
-            continue;
-        }
-        Result<Database> database = Database::open_to_write(store.paths(), removal.lock_wait);
-        Result<std::optional<StoredNode>> node =
-            database ? database->find_record(id, false) : fail(database.error());
-        if (!node) {
-            return fail(node.error());
-        }
-        if (!*node || !comes_from((*node)->record, removal.kind, removal.source)) {
-            continue;
-        }
-        Result<void> done = database->remove((*node)->place);
-        if (!done) {
-            return done;
-        }
-        changes.removed.push_back(id);
+        bool stays = removal.in_use && removal.in_use(id);
+        (stays ? changes.spared : going).push_back(std::move(id));
     }
-    return {};
+    auto one_batch = [&](const Database& database, std::size_t begin, std::size_t end) -> Result<void> {
+        Result<std::vector<NodePlace>> places =
+            still_discovered(database, std::span(going).subspan(begin, end - begin), removal);
+        if (!places) {
+            return fail(places.error());
+        }
+        std::vector<Result<void>> outcomes = database.remove_many(*places, removal.in_use);
+        for (std::size_t i = 0; i < outcomes.size(); ++i) {
+            bool is_used = !outcomes[i] && outcomes[i].error().code == Errc::session_exists;
+            if (!outcomes[i] && !is_used) {
+                return outcomes[i];
+            }
+            (is_used ? changes.spared : changes.removed).push_back((*places)[i].id);
+        }
+        return {};
+    };
+    return in_batches({store.paths(), removal.lock_wait}, going.size(), one_batch);
 }
 
 const Record* iface_named(const DiscoveryUpdate& update, const std::string& name) {
@@ -161,32 +179,54 @@ Result<Record> found_again(const Record& node, const FoundPortal& found, const R
     return make_node(config.node, found.target, found.portal, iface, origin_of(update));
 }
 
-/// One found portal, under one lock.
-Result<void> bring_in(const Database& database, const FoundPortal& found, const DiscoveryUpdate& update,
-                      const Config& config, DiscoveryChanges& changes) {
+/// What is to be written of one found portal; empty when nothing is.
+Result<std::optional<NodeWrite>> bring_in(const Database& database, const FoundPortal& found,
+                                          const DiscoveryUpdate& update, const Config& config,
+                                          DiscoveryChanges& changes) {
+    using Write = std::optional<NodeWrite>;
     NodeId id{found.target, found.portal, found.iface};
     const Record& iface = *iface_named(update, found.iface);
     Result<std::optional<StoredNode>> old = database.find_record(id, true);
     if (!old) {
         return fail(old.error());
     }
-    if (*old ? !update.refresh : !update.add) {
-        if (*old) {
+    bool is_known = old->has_value();
+    if (is_known ? !update.refresh : !update.add) {
+        if (is_known) {
             changes.kept.push_back(id);
         }
-        return {};
+        return Write();
     }
-    Result<Record> fresh = *old
+    Result<Record> fresh = is_known
                                ? found_again((*old)->record, found, iface, update, config)
                                : make_node(config.node, found.target, found.portal, iface, origin_of(update));
-    if (fresh && !(*old && *fresh == (*old)->record)) {
-        Result<NodePlace> written = database.write(*fresh, *old);
-        if (!written) {
-            return fail(written.error());
+    if (!fresh) {
+        return fail(fresh.error());
+    }
+    (is_known ? changes.kept : changes.added).push_back(id);
+    return is_known && *fresh == (*old)->record ? Write()
+                                                : Write(NodeWrite{std::move(*fresh), std::move(*old)});
+}
+
+/// Some of the found portals, under one lock.
+Result<void> bring_in_all(const Database& database, std::span<const FoundPortal* const> found,
+                          const DiscoveryUpdate& update, const Config& config, DiscoveryChanges& changes) {
+    std::vector<NodeWrite> writes;
+    for (const FoundPortal* portal : found) {
+        Result<std::optional<NodeWrite>> write = bring_in(database, *portal, update, config, changes);
+        if (!write) {
+            return fail(write.error());
+        }
+        if (*write) {
+            writes.push_back(std::move(**write));
         }
     }
-    (*old ? changes.kept : changes.added).push_back(id);
-    return fresh ? Result<void>() : fail(fresh.error());
+    for (const Result<void>& written : database.write_many(writes)) {
+        if (!written) {
+            return written;
+        }
+    }
+    return {};
 }
 
 } // namespace
@@ -221,18 +261,20 @@ Result<DiscoveryChanges> Store::apply_discovery(const DiscoveryUpdate& update, c
         return fail(named.error());
     }
     std::set<std::string> seen;
+    std::vector<const FoundPortal*> portals;
     for (const FoundPortal& found : update.found) {
         // A portal is in one group (RFC 7143 section 4.4.1): what names it a second time is left out.
-        if (!seen.insert(key(found.target, found.portal, found.iface)).second) {
-            continue;
+        if (seen.insert(key(found.target, found.portal, found.iface)).second) {
+            portals.push_back(&found);
         }
-        // One lock a record: a long answer must not keep others waiting to the end.
-        Result<Database> database = Database::open_to_write(paths_, lock_wait_);
-        Result<void> done = database ? bring_in(*database, found, update, config, changes)
-                                     : Result<void>(fail(database.error()));
-        if (!done) {
-            return fail(done.error());
-        }
+    }
+    auto one_batch = [&](const Database& database, std::size_t begin, std::size_t end) {
+        return bring_in_all(database, std::span(portals).subspan(begin, end - begin), update, config,
+                            changes);
+    };
+    Result<void> brought_in = in_batches({paths_, lock_wait_}, portals.size(), one_batch);
+    if (!brought_in) {
+        return fail(brought_in.error());
     }
     if (!update.remove || (update.found.empty() && !update.all_answered)) {
         return changes;

@@ -71,24 +71,33 @@ Result<void> Database::spread_iface(const Record& iface) const {
     if (!bound) {
         return fail(bound.error());
     }
+    std::vector<NodeWrite> writes;
+    auto write_them = [&] {
+        Result<void> done;
+        for (const Result<void>& written : write_many(writes)) {
+            done = done ? written : done;
+        }
+        writes.clear();
+        return done;
+    };
     for (const NodePlace& place : *bound) {
         Result<Record> node = read(place, ignored);
-        if (!node) {
-            Result<void> passed = pass_over(node.error(), ignored);
-            if (!passed) {
-                return passed;
+        Result<void> done = node ? Result<void>() : pass_over(node.error(), ignored);
+        if (node) {
+            Record fresh = *node;
+            copy_iface(iface, fresh);
+            if (fresh != *node) {
+                writes.push_back({std::move(fresh), StoredNode{place, std::move(*node)}});
             }
-            continue;
         }
-        Record fresh = *node;
-        copy_iface(iface, fresh);
-        Result<NodePlace> written =
-            fresh == *node ? Result<NodePlace>(place) : write(fresh, StoredNode{place, std::move(*node)});
-        if (!written) {
-            return fail(written.error());
+        if (done && writes.size() == batch_records_max) {
+            done = write_them();
+        }
+        if (!done) {
+            return done;
         }
     }
-    return {};
+    return write_them();
 }
 
 bool is_builtin_iface(std::string_view name) {
@@ -219,10 +228,14 @@ Result<void> Store::remove_iface(std::string_view name, const InUse& in_use) con
                         fmt::format("iface {} is used by a session to {}", name, place.id.target));
         }
     }
-    for (const NodePlace& place : *bound) {
-        Result<void> done = database->remove(place);
-        if (!done) {
-            return done;
+    for (std::size_t begin = 0; begin < bound->size(); begin += batch_records_max) {
+        auto first = bound->begin() + static_cast<std::ptrdiff_t>(begin);
+        auto end =
+            bound->begin() + static_cast<std::ptrdiff_t>(std::min(begin + batch_records_max, bound->size()));
+        for (const Result<void>& done : database->remove_many({first, end}, {})) {
+            if (!done) {
+                return done;
+            }
         }
     }
     return directory->remove(name);

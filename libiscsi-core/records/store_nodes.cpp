@@ -27,6 +27,47 @@ std::int32_t tag_of_portal(const std::vector<NodePlace>& places) {
     return tagged == places.end() ? tpgt_unknown : tagged->id.portal.tpgt;
 }
 
+/// Some of many records, and what becomes of each.
+struct Batch {
+    explicit Batch(std::span<const NodeId> all) : ids(all), outcomes(all.size()) {}
+
+    /// The outcomes of those at `places`.
+    void take(const std::vector<std::size_t>& places, std::vector<Result<void>> done) {
+        for (std::size_t i = 0; i < places.size(); ++i) {
+            outcomes[places[i]] = std::move(done[i]);
+        }
+    }
+
+    std::span<const NodeId> ids;
+    std::vector<Result<void>> outcomes;
+};
+
+/// Changes the records `ids` batch by batch, and tells of each, also of those that no batch reached.
+void change_all(const Access& access, std::span<const NodeId> ids, const Told& told,
+                const std::function<void(const Database&, Batch&)>& change) {
+    std::size_t told_of = 0;
+    auto one_batch = [&](const Database& database, std::size_t begin, std::size_t end) {
+        Batch batch(ids.subspan(begin, end - begin));
+        change(database, batch);
+        for (; told_of < end; ++told_of) {
+            told(ids[told_of], batch.outcomes[told_of - begin]);
+        }
+        return Result<void>();
+    };
+    Result<void> done = in_batches(access, ids.size(), one_batch);
+    for (; told_of < ids.size(); ++told_of) {
+        told(ids[told_of], done);
+    }
+}
+
+Result<StoredNode> stored(const Database& database, const NodeId& id) {
+    Result<std::optional<StoredNode>> found = database.find_record(id, false);
+    if (!found) {
+        return fail(found.error());
+    }
+    return *found ? Result<StoredNode>(std::move(**found)) : no_record(id);
+}
+
 } // namespace
 
 bool NodeFilter::matches(const NodeId& id) const {
@@ -109,37 +150,55 @@ Result<NodeId> Store::write_node(const Record& node) const {
 }
 
 Result<void> Store::update_node(const NodeId& id, const Change& change) const {
-    Result<Database> database = Database::open_to_write(paths_, lock_wait_);
-    if (!database) {
-        return fail(database.error());
-    }
-    Result<std::optional<StoredNode>> old = database->find_record(id, false);
-    if (!old) {
-        return fail(old.error());
-    }
-    if (!*old) {
-        return no_record(id);
-    }
-    Record changed = (*old)->record;
-    Result<void> done = change(changed);
-    if (!done || changed == (*old)->record) {
-        return done;
-    }
-    base::check(node_id(changed) == node_id((*old)->record), "an update keeps the identity of a record");
-    Result<NodePlace> written = database->write(changed, *old);
-    return written ? Result<void>() : fail(written.error());
+    Result<void> outcome;
+    update_nodes({&id, 1}, change, [&](const NodeId&, const Result<void>& done) { outcome = done; });
+    return outcome;
 }
 
 Result<void> Store::remove_node(const NodeId& id) const {
-    Result<Database> database = Database::open_to_write(paths_, lock_wait_);
-    if (!database) {
-        return fail(database.error());
-    }
-    Result<std::optional<NodePlace>> place = database->find(id, false);
-    if (!place) {
-        return fail(place.error());
-    }
-    return *place ? database->remove(**place) : Result<void>(no_record(id));
+    Result<void> outcome;
+    remove_nodes({&id, 1}, {}, [&](const NodeId&, const Result<void>& done) { outcome = done; });
+    return outcome;
+}
+
+void Store::update_nodes(std::span<const NodeId> ids, const Change& change, const Told& told) const {
+    change_all({paths_, lock_wait_}, ids, told, [&](const Database& database, Batch& batch) {
+        std::vector<NodeWrite> writes;
+        std::vector<std::size_t> written; // whose outcome each write has
+        for (std::size_t i = 0; i < batch.ids.size(); ++i) {
+            Result<StoredNode> old = stored(database, batch.ids[i]);
+            if (!old) {
+                batch.outcomes[i] = fail(old.error());
+                continue;
+            }
+            Record changed = old->record;
+            batch.outcomes[i] = change(changed);
+            if (batch.outcomes[i] && changed != old->record) {
+                base::check(node_id(changed) == node_id(old->record),
+                            "an update keeps the identity of a record");
+                writes.push_back({std::move(changed), std::move(*old)});
+                written.push_back(i);
+            }
+        }
+        batch.take(written, database.write_many(writes));
+    });
+}
+
+void Store::remove_nodes(std::span<const NodeId> ids, const InUse& in_use, const Told& told) const {
+    change_all({paths_, lock_wait_}, ids, told, [&](const Database& database, Batch& batch) {
+        std::vector<NodePlace> places;
+        std::vector<std::size_t> removed; // whose outcome each removal has
+        for (std::size_t i = 0; i < batch.ids.size(); ++i) {
+            Result<std::optional<NodePlace>> place = database.find(batch.ids[i], false);
+            if (place && *place) {
+                places.push_back(std::move(**place));
+                removed.push_back(i);
+            } else {
+                batch.outcomes[i] = place ? no_record(batch.ids[i]) : fail(place.error());
+            }
+        }
+        batch.take(removed, database.remove_many(places, in_use));
+    });
 }
 
 } // namespace iscsi::records

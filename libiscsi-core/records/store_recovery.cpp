@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <iterator>
 #include <system_error>
 #include <unistd.h>
@@ -20,6 +21,8 @@ using base::Result;
 // A symbolic link holds the note, because it is made with its text in one step. That of a change within
 // another has a name of its own.
 constexpr std::string_view note_names[] = {".change", ".change.1"};
+// A file that notes a batch, which has no change within: one line for each record.
+constexpr std::string_view batch_note_name = ".changes";
 // Where files are staged for a directory below the root that is of another file system.
 constexpr std::string_view staging_name = ".new";
 constexpr std::string_view tops[] = {"nodes", "send_targets", "isns", "static", "fw", "ifaces"};
@@ -72,6 +75,10 @@ void clear_staged(const Directory& directory) {
 
 } // namespace
 
+std::string note_text(const std::string& subject, const std::string& replaced) {
+    return replaced.empty() ? subject : fmt::format("{}{}{}", subject, separator, replaced);
+}
+
 // Staged in the root, where nobody takes it for a record; but rename() does not lead out of a file system or
 // a mount, and the root may be read-only.
 Result<void> Database::stage(std::string_view top,
@@ -92,8 +99,7 @@ Result<void> Database::stage(std::string_view top,
 
 Result<void> Database::noted(const std::string& subject, const std::string& replaced,
                              const std::function<Result<void>()>& steps) const {
-    Result<void> done =
-        note(replaced.empty() ? subject : fmt::format("{}{}{}", subject, separator, replaced));
+    Result<void> done = note(note_text(subject, replaced));
     if (!done) {
         return done;
     }
@@ -105,6 +111,28 @@ Result<void> Database::noted(const std::string& subject, const std::string& repl
         forget_note(name);
     } else if (changes_ == 0) {
         settled_ = settle_notes();
+    }
+    return done;
+}
+
+Result<void> Database::all_noted(const std::vector<std::string>& texts,
+                                 const std::function<Result<void>()>& steps) const {
+    base::check(texts.size() <= batch_records_max, "a note is no longer than a file may be");
+    if (!settled_) {
+        return fail(settled_.error());
+    }
+    Result<StagedFile> staged = root_.stage(fmt::format("{}\n", fmt::join(texts, "\n")));
+    Result<void> done = staged ? staged->sync() : fail(staged.error());
+    if (done) {
+        done = root_.take(std::move(*staged), batch_note_name);
+    }
+    if (done) {
+        done = steps();
+    }
+    if (done) {
+        ::unlinkat(root_.fd(), batch_note_name.data(), 0); // as forget_note()
+    } else {
+        settled_ = settle_many();
     }
     return done;
 }
@@ -156,7 +184,7 @@ void Database::recover() const {
 
 /// The innermost change first. Its note goes when it is settled.
 Result<void> Database::settle_notes() const {
-    Result<void> done;
+    Result<void> done = settle_many();
     Result<Directory> elsewhere = staging_of(tops[0]);
     for (std::size_t depth = std::size(note_names); done && depth > 0; --depth) {
         std::string_view name = note_names[depth - 1];
@@ -174,6 +202,27 @@ Result<void> Database::settle_notes() const {
         }
     }
     changes_ = 0;
+    return done;
+}
+
+Result<void> Database::settle_many() const {
+    Result<std::string> texts = root_.read_hidden(batch_note_name);
+    if (!texts) {
+        Warnings ignored;
+        return pass_over(texts.error(), ignored);
+    }
+    Result<void> done;
+    for (std::string_view text : base::split(*texts, '\n')) {
+        std::size_t end = text.find(separator);
+        std::optional<NodePlace> node = parse_node_path(text.substr(0, end));
+        if (done && node) {
+            std::size_t next = end == std::string_view::npos ? text.size() : end + separator.size();
+            done = settle_node(*node, parse_node_path(text.substr(next)));
+        }
+    }
+    if (done) {
+        ::unlinkat(root_.fd(), batch_note_name.data(), 0);
+    }
     return done;
 }
 

@@ -94,6 +94,37 @@ void with_discovered(const Store& store) {
     must(store.apply_discovery(answer(source, {{t1, p1}, {t1, p2}, {t2, p3}}), Config{}));
 }
 
+/// Two targets, one with two portals and one of those through two interfaces.
+std::vector<NodeId> several() {
+    return {{t1, p1, "default"}, {t1, p1, "if1"}, {t1, p2, "default"}, {t2, p3, "default"}};
+}
+
+void with_several(const Store& store) {
+    for (const NodeId& id : several()) {
+        must(store.write_node(node(id.target, id.portal, id.iface)));
+    }
+}
+
+/// Tells of the first failure.
+struct FirstError {
+    Told told() {
+        return [this](const NodeId&, const Result<void>& done) { outcome = outcome ? done : outcome; };
+    }
+    Result<void> outcome;
+};
+
+Result<void> update_several(const Store& store, const std::vector<NodeId>& ids) {
+    FirstError first;
+    store.update_nodes(ids, setting(Key::node_startup, "automatic"), first.told());
+    return first.outcome;
+}
+
+Result<void> remove_several(const Store& store, const std::vector<NodeId>& ids) {
+    FirstError first;
+    store.remove_nodes(ids, {}, first.told());
+    return first.outcome;
+}
+
 void with_iface(const Store& store) {
     must(store.write_iface(iface("if1")));
     with_nodes(store);
@@ -175,6 +206,56 @@ std::vector<Operation> discovery_operations() {
     };
 }
 
+/// More than one record a call: they go to the disk together.
+std::vector<Operation> batch_operations() {
+    return {
+        {"node update, several", false, with_several,
+         [](const Store& store) { return update_several(store, several()); }},
+        {"node update, several and one without group tag", false,
+         [](const Store& store) {
+             with_several(store);
+             must(store.write_node(node(t2, p1_untagged)));
+         },
+         [](const Store& store) {
+             return update_several(store,
+                                   {{t1, p1, "default"}, {t2, p1_untagged, "default"}, {t2, p3, "default"}});
+         }},
+        {"node delete, all but one of them", false, with_several,
+         [](const Store& store) {
+             return remove_several(store, {{t1, p1, "if1"}, {t1, p2, "default"}, {t2, p3, "default"}});
+         }},
+        {"node delete, all of them", false, with_several,
+         [](const Store& store) { return remove_several(store, several()); }},
+        {"discovery, all of it gone", false, with_discovered,
+         [](const Store& store) {
+             DiscoveryUpdate nothing_more = answer(source, {});
+             nothing_more.all_answered = true;
+             return outcome(store.apply_discovery(nothing_more, Config{}));
+         }},
+        {"discovery, all of it under other tags", false, with_discovered,
+         [](const Store& store) {
+             auto tagged = [](Portal portal) {
+                 portal.tpgt += 10;
+                 return portal;
+             };
+             return outcome(store.apply_discovery(
+                 answer(source, {{t1, tagged(p1)}, {t1, tagged(p2)}, {t2, tagged(p3)}}), Config{}));
+         }},
+        {"discovery, another source names several", false, with_discovered,
+         [](const Store& store) {
+             return outcome(store.apply_discovery(answer(other_source, {{t1, p1}, {t1, p2}}), Config{}));
+         }},
+        {"discovery, tags become known, for another interface, too", false,
+         [](const Store& store) {
+             with_untagged_of_other(store);
+             must(store.write_node(node(t2, p1_untagged)));
+         },
+         [](const Store& store) {
+             return outcome(store.apply_discovery(answer(source, {{t1, p1}, {t1, p2}, {t2, p1}}), Config{}));
+         }},
+    };
+}
+
 std::vector<Operation> iface_operations() {
     return {
         {"iface new", true, nothing, [](const Store& store) { return store.write_iface(iface("if1")); }},
@@ -195,7 +276,7 @@ NodeId bystander() {
 
 std::vector<Operation> operations() {
     std::vector<Operation> all = node_operations();
-    for (const auto& more : {discovery_operations(), iface_operations()}) {
+    for (const auto& more : {discovery_operations(), batch_operations(), iface_operations()}) {
         all.insert(all.end(), more.begin(), more.end());
     }
     for (Operation& operation : all) {

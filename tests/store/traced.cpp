@@ -44,6 +44,16 @@ std::string text_at(pid_t child, std::uint64_t address) {
     }
 }
 
+std::string bytes_at(pid_t child, std::uint64_t address, std::uint64_t length) {
+    std::string bytes(length, '\0');
+    iovec here{bytes.data(), bytes.size()};
+    iovec there{reinterpret_cast<void*>(address), bytes.size()}; // NOLINT(performance-no-int-to-ptr)
+    if (::process_vm_readv(child, &here, 1, &there, 1, 0) != static_cast<ssize_t>(length)) {
+        throw std::runtime_error("cannot read what the traced child writes");
+    }
+    return bytes;
+}
+
 std::string path_of_fd(pid_t child, int fd) {
     std::error_code error;
     fs::path link =
@@ -74,7 +84,8 @@ std::optional<FileCall> decode(const Arguments& arguments) {
         }
         return FileCall{Kind::create, arguments.at(0, 1)};
     case SYS_write:
-        return FileCall{Kind::write, arguments.fd(0)};
+        return FileCall{Kind::write, arguments.fd(0),
+                        bytes_at(arguments.child, arguments.raw(1), arguments.raw(2))};
     case SYS_fsync:
         return FileCall{Kind::sync, arguments.fd(0)};
     case SYS_flock:
@@ -111,6 +122,7 @@ std::optional<FileCall> decode(const Arguments& arguments) {
     case SYS_ftruncate:
     case SYS_truncate:
     case SYS_fdatasync:
+    case SYS_syncfs:
     case SYS_openat2:
         throw std::runtime_error(fmt::format("system call {} is not counted yet", arguments.info.entry.nr));
     default:
@@ -213,9 +225,10 @@ private:
 std::string describe(const FileCall& call) {
     constexpr const char* names[] = {"create", "write",   "sync", "rename", "unlink",
                                      "mkdir",  "symlink", "link", "flock"};
+    const bool is_long = call.kind == FileCall::Kind::write;
     return fmt::format("{}{} {}{}{}", call.failed ? "refused: " : "",
-                       names[static_cast<std::size_t>(call.kind)], call.path, call.to.empty() ? "" : " -> ",
-                       call.to);
+                       names[static_cast<std::size_t>(call.kind)], call.path,
+                       call.to.empty() || is_long ? "" : " -> ", is_long ? std::string() : call.to);
 }
 
 Traced run_traced(const std::function<int()>& what, Cut cut) {

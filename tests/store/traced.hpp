@@ -14,8 +14,9 @@ namespace iscsi::test {
 struct FileCall {
     enum class Kind { create, write, sync, rename, unlink, mkdir, symlink, link, flock };
     Kind kind;
-    std::string path;    ///< what is made, written, synced or removed; the old name of a rename
-    std::string to = {}; ///< the new name of a rename or hard link; the text of a symbolic link
+    std::string path; ///< what is made, written, synced or removed; the old name of a rename
+    std::string to =
+        {}; ///< the new name of a rename or hard link; the text of a symbolic link; what is written
     bool failed = false; ///< it was refused: nothing has changed
 };
 
