@@ -327,7 +327,9 @@ void DiscoveryWatch::begin_logins(std::vector<records::Record> fresh) {
         failed_.erase(key(records::node_id(node)));
         to_log_in_.push_back(std::move(node));
     }
-    for (; log_in_tasks_ < std::min(base::limits::watched_logins_max, to_log_in_.size()); ++log_in_tasks_) {
+    // Each takes one from the queue as it begins.
+    while (!to_log_in_.empty() && log_in_tasks_ < base::limits::watched_logins_max) {
+        ++log_in_tasks_;
         logins_.spawn(log_in_to_all());
     }
 }
