@@ -198,8 +198,9 @@ private:
     bool spares_users(const ManagedSession& session) const {
         return config_.safe_logout || session.only_if_unused;
     }
-    /// Of exports, whose users the kernel does not know. Errors: busy.
-    ring::Task<base::Result<void>> check_exports(ManagedSession& session);
+    /// Of exports, whose users the kernel does not know. `and_seal`: when nobody uses one, nobody can any more.
+    /// Errors: busy.
+    ring::Task<base::Result<void>> check_exports(ManagedSession& session, bool and_seal);
     /// Sees to it that nobody uses the session's devices, and keeps it so while the claims live. Errors:
     /// busy, saying who does.
     ring::Task<base::Result<void>> claim_devices(ManagedSession& session,
