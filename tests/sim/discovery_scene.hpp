@@ -9,6 +9,7 @@
 #include "unit/records/temp_store.hpp"
 
 #include <catch2/catch.hpp>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -31,6 +32,8 @@ public:
     std::set<std::string> unreachable;              ///< targets that cannot be logged in to
     std::set<std::string> hanging;                  ///< targets whose logins do not end
     std::map<std::uint32_t, records::NodeId> running;
+    /// Called with each target of which was asked how many sessions it has, when that has been counted.
+    std::function<void(const std::string&)> on_counted;
 
     // What was asked.
     std::vector<base::TimePoint> asked;
@@ -40,8 +43,8 @@ public:
 
     ring::Loop& loop() override { return loop_; }
     const records::InitiatorName& initiator() const override { return me_; }
-    ring::Task<base::Result<base::DiscoveredTargets>> ask(const records::Record& discovery,
-                                                          const records::Record&) override {
+    ring::Task<base::Result<base::DiscoveredTargets>>
+    ask(const records::Record& discovery, const records::Record&, control::Interrupt&) override {
         asked.push_back(stage_.now);
         asked_at.push_back(discovery.text(Key::discovery_address));
         if (!answer) {
@@ -61,6 +64,9 @@ public:
         for (const auto& [sid, other] : running) {
             count += other.target == id.target ? 1 : 0;
         }
+        if (on_counted) {
+            on_counted(id.target);
+        }
         return count;
     }
     ring::Task<base::Result<void>> begin_session(records::Record node, bool) override {
@@ -73,8 +79,11 @@ public:
         if (unreachable.contains(id.target)) {
             co_return base::fail(base::Errc::transport, "no route");
         }
-        running.emplace(next_sid_++, id);
+        start_session(id.target);
         co_return base::Result<void>();
+    }
+    void start_session(const std::string& target) {
+        running.emplace(next_sid_++, records::NodeId{target, {"192.0.2.9", 3260, 1}, "default"});
     }
     ring::Task<base::Result<void>> end_session_if_unused(std::uint32_t sid) override {
         const std::string target = running.at(sid).target;
