@@ -24,9 +24,10 @@ constexpr base::Duration again_pause = seconds(30);
 /// A server that reports many changes is asked once for all of them.
 constexpr base::Duration burst_time = std::chrono::milliseconds(500);
 
-/// The server answered, and would not.
+/// There is a server, and no registration: it would not, or there is no port to hear it at.
 bool is_refusal(const base::Result<void>& registered) {
-    return !registered && registered.error().code == base::Errc::isns_registration;
+    return !registered && (registered.error().code == base::Errc::isns_registration ||
+                           registered.error().code == base::Errc::internal);
 }
 
 } // namespace

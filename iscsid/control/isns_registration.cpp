@@ -40,7 +40,9 @@ isns::Address address_of(const sockaddr_storage& from) {
 }
 
 bool is_ipv4(const isns::Address& address) {
-    return base::load<base::Be16>(address, 10).get() == 0xffff;
+    const bool zeros =
+        std::all_of(address.begin(), address.begin() + 10, [](std::byte b) { return b == std::byte{0}; });
+    return zeros && base::load<base::Be16>(address, 10).get() == 0xffff;
 }
 
 /// The reverse of address_of(), with any port.

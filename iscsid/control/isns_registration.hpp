@@ -1,7 +1,8 @@
 // The daemon as an iSNS server knows it (RFC 4171): registered, refreshed in time, heard when it answers an
 // inquiry, told of changes on a UDP port of its own, and deregistered. Only the server's own address is
-// listened to; and because that can be pretended, too, a change is no more than a reason to ask. Control's
-// thread.
+// listened to; and because that can be pretended, too, a change is no more than a reason to ask. TCP, which
+// sections 5.6.5.8 and 5.6.5.13 allow for both as well, is not registered for: a listener for connections
+// would have more to defend, and what UDP loses is asked for again. Control's thread.
 #pragma once
 
 #include "base/result.hpp"

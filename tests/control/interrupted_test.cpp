@@ -43,6 +43,11 @@ ring::Task<void> keep(ring::Task<base::Result<void>> task, Outcome& out) {
     out.done = std::move(result);
 }
 
+ring::Task<base::Result<void>> ask(control::IsnsClient& client) {
+    auto answer = co_await client.ask(isns::query_targets("iqn.2026-01.example:me"));
+    co_return control::IsnsClient::done(answer, base::Errc::isns_query);
+}
+
 std::string error_of(const Outcome& outcome) {
     REQUIRE(outcome.done.has_value());
     REQUIRE_FALSE(outcome.done->has_value());
@@ -82,12 +87,8 @@ TEST_CASE("a client of an iSNS server that is interrupted between its requests b
     }
     REQUIRE(connected.done->has_value());
     client.interrupt();
-    const auto ask = [&]() -> ring::Task<base::Result<void>> {
-        auto answer = co_await client.ask(isns::query_targets("iqn.2026-01.example:me"));
-        co_return control::IsnsClient::done(answer, base::Errc::isns_query);
-    };
     Outcome asked;
-    group.spawn(keep(ask(), asked));
+    group.spawn(keep(ask(client), asked));
     CHECK(error_of(asked) == "interrupted");
     Outcome again;
     group.spawn(keep(client.connect(portal), again));

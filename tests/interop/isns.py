@@ -12,7 +12,7 @@ import sys
 
 import isnsp
 from bad_input import refused
-from lab import MIB, Lab, check, has_ipv6, main, skip, wait_until
+from lab import MIB, PATIENCE, Lab, check, has_ipv6, main, skip, wait_until
 from netns import in_a_network_of_its_own
 from scripted import Http, Random, Silent
 from targets import Lun
@@ -280,8 +280,8 @@ def watched_send_targets():
     with Lab() as lab:
         target = lab.tgtd()
         target.add(A, [Lun(lab.disk("a", 4 * MIB))])
-        # So long a session without its target is kept: I/O could wait for it.
-        lab.configure({"node.session.timeo.replacement_timeout": 2})
+        # So long a session without its target is kept: I/O could wait for it. Longer than two answers take.
+        lab.configure({"node.session.timeo.replacement_timeout": int(10 * PATIENCE)})
         lab.iscsid()
         watch(lab, target, {"discovery.sendtargets.discoveryd_poll_inval": "1",
                             "discovery.sendtargets.use_discoveryd": "Yes"}, "st")
@@ -289,8 +289,9 @@ def watched_send_targets():
         target.add(B, [Lun(lab.disk("b", 4 * MIB))])
         until_sessions(lab, A, B)
         target.remove(A)
-        until_logged(lab, f"gone, but kept: {A} at ")
-        until_sessions(lab, B, seconds=40)
+        until_logged(lab, f"not in the answer: {A} at ")
+        until_logged(lab, f"gone, but kept: {A} at .* replacement_timeout has not passed")
+        until_sessions(lab, B, seconds=60)
         check(nodes(lab) == [f"{B} {target.portal},1"], "the record of what is gone")
         until_logged(lab, f"gone, its record is removed: {A} at ")
 

@@ -40,6 +40,8 @@ public:
     bool deliver(std::uint16_t to_port, const SocketAddress& from, base::Bytes bytes);
     /// How many sockets there are.
     std::size_t count() const { return sockets_.size(); }
+    /// Of the only one there is.
+    int family() const { return sockets_.begin()->second.address.storage.ss_family; }
 
     // For system calls and the ring.
     void open(int fd) { sockets_[fd]; }

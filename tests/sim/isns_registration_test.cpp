@@ -16,6 +16,10 @@ namespace {
 const std::string me = "iqn.2026-01.example:me";
 
 struct Scene {
+    explicit Scene(const std::string& at = "192.0.2.1")
+        : registration(*loop, records::Portal{at, 3205, records::tpgt_unknown}, [this] { ++changes; }) {
+        server.address = at;
+    }
     ~Scene() {
         registration.interrupt();
         pass(1s);
@@ -58,8 +62,7 @@ struct Scene {
     std::unique_ptr<ring::Loop> loop = std::move(*ring::Loop::create());
     IsnsServer server{kernel};
     int changes = 0;
-    control::IsnsRegistration registration{*loop, records::Portal{"192.0.2.1", 3205, records::tpgt_unknown},
-                                           [this] { ++changes; }};
+    control::IsnsRegistration registration;
     std::vector<std::string> nodes{me};
     std::optional<base::Result<void>> outcome;
     base::TimePoint ended_at;
@@ -150,6 +153,22 @@ TEST_CASE("a server that forgot us is told everything again, at the same port") 
     CHECK(scene.kernel.datagrams.count() == 1);
     CHECK(scene.server.notify());
     scene.pass(1s);
+    CHECK(scene.changes == 1);
+}
+
+TEST_CASE("over IPv6 it is the same, whatever an address looks like") {
+    Scene scene("fd00::1");
+    SECTION("an ordinary one") {}
+    SECTION("one that has a group of ones where mapped addresses of IPv4 have it") {
+        scene.kernel.ipv6_address = "fd00::ffff:c000:202";
+    }
+    scene.keep();
+    REQUIRE(scene.is_kept());
+    CHECK(scene.kernel.datagrams.family() == AF_INET6);
+    CHECK(scene.server.inquire());
+    CHECK(scene.server.notify());
+    scene.pass(1s);
+    CHECK(scene.server.acknowledged == 2);
     CHECK(scene.changes == 1);
 }
 

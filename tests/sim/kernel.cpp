@@ -294,7 +294,8 @@ int __wrap_getsockname(int fd, sockaddr* address, socklen_t* bytes) {
     if (kernel.datagrams.has(fd)) {
         kernel.datagrams.address(fd).copy_to(address, bytes);
     } else {
-        const char* here = kernel.socket(fd)->family() == AF_INET6 ? "fd00::2" : "192.0.2.2";
+        const bool is_ipv6 = kernel.socket(fd)->family() == AF_INET6;
+        const char* here = is_ipv6 ? kernel.ipv6_address : kernel.ipv4_address;
         iscsi::sim::SocketAddress::of(here, 50000).copy_to(address, bytes);
     }
     return 0;

@@ -40,6 +40,8 @@ public:
     Listener& listener() { return *listener_; }
     Network network; ///< of connections from now on
     Datagrams datagrams{*this};
+    const char* ipv4_address = "192.0.2.2"; ///< the daemon's end of every connection
+    const char* ipv6_address = "fd00::2";
 
     /// `who` happens after `delay`.
     void after(base::Duration delay, Happening& who, std::uint32_t what);
