@@ -18,11 +18,12 @@ void Absences::begin(bool is_empty, base::TimePoint now, base::Duration grace) {
 }
 
 bool Absences::is_gone(const records::NodeId& id) const {
-    if (is_empty_) {
-        return empty_since_ && is_over(*empty_since_);
-    }
     const auto found = absent_.find(portal_key(id));
-    return found != absent_.end() && is_over(found->second.since);
+    const bool is_known = found != absent_.end();
+    if (is_empty_) {
+        return (is_known && found->second.is_settled) || (empty_since_ && is_over(*empty_since_));
+    }
+    return is_known && is_over(found->second.since);
 }
 
 Absences::News Absences::note(const std::vector<records::NodeId>& lacking,
@@ -32,9 +33,10 @@ Absences::News Absences::note(const std::vector<records::NodeId>& lacking,
     for (const records::NodeId& id : lacking) {
         const std::string key = portal_key(id);
         if (const auto known = absent_.find(key); known != absent_.end()) {
-            absent.insert(*known);
+            Absence& absence = absent.insert(*known).first->second;
+            absence.is_settled = absence.is_settled || (!is_empty_ && is_over(absence.since));
         } else if (!is_empty_) {
-            absent.emplace(key, Absence{id, now_});
+            absent.emplace(key, Absence{id, now_, false});
             news.missed.push_back(id);
         }
     }

@@ -44,6 +44,7 @@ private:
     struct Absence {
         records::NodeId id;
         base::TimePoint since;
+        bool is_settled = false; ///< by an answer that lacked it a grace later
     };
     bool is_over(base::TimePoint since) const { return now_ - since >= grace_; }
 

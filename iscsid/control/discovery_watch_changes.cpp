@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <fmt/format.h>
+#include <iterator>
 #include <utility>
 
 namespace iscsi::control {
@@ -23,8 +24,10 @@ std::string key_of(const records::Record& node) {
     return portal_key(records::node_id(node));
 }
 
-bool has(const std::vector<records::NodeId>& ids, const std::string& key) {
-    return std::ranges::find(ids, key, portal_key) != ids.end();
+std::set<std::string> keys_of(const std::vector<records::NodeId>& ids) {
+    std::set<std::string> keys;
+    std::ranges::transform(ids, std::inserter(keys, keys.end()), portal_key);
+    return keys;
 }
 
 } // namespace
@@ -37,10 +40,9 @@ DiscoveryWatch::bring_in(const records::DiscoveryUpdate& update, const Settings&
         present.insert(portal_key({found.target, found.portal, found.iface}));
     }
     absences_.begin(update.found.empty(), host_.loop().now(), poll_interval().value_or(grace_default));
+    const std::set<std::string> settled_before = settled();
     for (;;) {
-        auto applying = [this, &update, &settings, settled = settled()] {
-            return apply(update, settings, settled);
-        };
+        auto applying = [&] { return apply(update, settings, settled_before); };
         ring::Aside applied(host_.loop(), applying);
         auto outcome = co_await applied;
         if (!outcome) {
@@ -49,11 +51,20 @@ DiscoveryWatch::bring_in(const records::DiscoveryUpdate& update, const Settings&
         say(outcome->changes);
         note_absences(outcome->changes.spared, present);
         co_await put_back(outcome->taken);
-        std::vector<records::NodeId> gone = outcome->changes.spared;
-        std::erase_if(gone, [&](const records::NodeId& id) { return !absences_.is_gone(id); });
-        std::erase_if(kept_, [&](const auto& kept) { return !has(gone, kept.first); });
+        std::set<std::string> known = present;
+        std::vector<records::NodeId> gone;
+        for (const records::NodeId& id : outcome->changes.spared) {
+            if (absences_.is_gone(id)) {
+                gone.push_back(id);
+            } else {
+                known.insert(portal_key(id)); // and not new when it is back
+            }
+        }
+        const std::set<std::string> gone_keys = keys_of(gone);
+        std::erase_if(kept_, [&](const auto& kept) { return !gone_keys.contains(kept.first); });
         const bool ended_some = co_await end_sessions(gone);
         if (!ended_some || ending_.is_set()) {
+            known_ = std::move(known);
             co_return outcome;
         }
     }
@@ -79,8 +90,9 @@ base::Result<DiscoveryWatch::Outcome> DiscoveryWatch::apply(records::DiscoveryUp
         return base::fail(std::move(changes.error()));
     }
     outcome.changes = std::move(*changes);
+    const std::set<std::string> removed = keys_of(outcome.changes.removed);
     std::erase_if(outcome.taken,
-                  [&](const records::Record& node) { return !has(outcome.changes.removed, key_of(node)); });
+                  [&](const records::Record& node) { return !removed.contains(key_of(node)); });
     for (const auto* ids : {&outcome.changes.added, &outcome.changes.kept}) {
         for (const records::NodeId& id : *ids) {
             auto node = settled.contains(portal_key(id)) ? base::fail(base::Errc::not_found)
@@ -93,18 +105,17 @@ base::Result<DiscoveryWatch::Outcome> DiscoveryWatch::apply(records::DiscoveryUp
     return outcome;
 }
 
-/// On a thread aside, right before a record is removed: a login may have begun since the answer came. One of
-/// ours that has not begun yet does not any more.
+/// On a thread aside, right before a record is removed: a login may have begun since the answer came.
 bool DiscoveryWatch::is_used(const records::NodeId& id) const {
     auto question = [&] { return host_.count_sessions(id) != 0; };
     return ring::ask_loop(host_.loop(), question);
 }
 
-/// Records whose removal crossed with a login.
+/// Records whose removal crossed with a login. Logins of ours that have not begun do not any more.
 ring::Task<void> DiscoveryWatch::put_back(std::vector<records::Record> taken) {
-    std::erase_if(to_log_in_, [&](const records::Record& node) {
-        return std::ranges::find(taken, key_of(node), key_of) != taken.end();
-    });
+    std::set<std::string> keys;
+    std::ranges::transform(taken, std::inserter(keys, keys.end()), key_of);
+    std::erase_if(to_log_in_, [&](const records::Record& node) { return keys.contains(key_of(node)); });
     std::erase_if(taken, [&](const records::Record& node) {
         return host_.count_sessions(records::node_id(node)) == 0;
     });
@@ -157,33 +168,29 @@ void DiscoveryWatch::note_absences(const std::vector<records::NodeId>& lacking,
             "{} s is empty, too",
             title_, news.emptied, grace.count());
     }
-    known_ = present;
-    for (const records::NodeId& id : lacking) {
-        if (!absences_.is_gone(id)) {
-            known_.insert(portal_key(id)); // and not new when it is back
-        }
-    }
 }
 
 /// Logs out of sessions whose portals are gone; true when one has ended.
 ring::Task<bool> DiscoveryWatch::end_sessions(const std::vector<records::NodeId>& gone) {
     bool ended_some = false;
-    const auto all = host_.sessions();
+    std::multimap<std::string, std::uint32_t> sids;
+    for (const auto& [sid, id] : host_.sessions()) {
+        sids.emplace(portal_key(id), sid);
+    }
     for (const records::NodeId& id : gone) {
-        for (const auto& [sid, session] : all) {
-            if (portal_key(session) != portal_key(id)) {
-                continue;
-            }
-            if (!kept_.contains(portal_key(id))) {
+        const std::string key = portal_key(id);
+        const auto [first, last] = sids.equal_range(key);
+        for (auto session = first; session != last; ++session) {
+            if (!kept_.contains(key)) {
                 log::info("{}: gone, to be logged out of: {}", title_, text(id));
             }
-            auto ended = co_await host_.end_session_if_unused(sid);
+            auto ended = co_await host_.end_session_if_unused(session->second);
             ended_some = ended_some || ended;
             if (ended) {
                 continue;
             }
             std::string why = ended.error().message();
-            std::string& known_why = kept_[portal_key(id)];
+            std::string& known_why = kept_[key];
             if (std::exchange(known_why, why) != why) {
                 log::warning("{}: gone, but kept: {}: {}", title_, text(id), why);
             }

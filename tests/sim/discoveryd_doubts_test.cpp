@@ -64,6 +64,39 @@ TEST_CASE("what an answer lacks is gone only when an answer an interval later la
     }
 }
 
+TEST_CASE("what comes with the answer that settles what is gone is logged in to") {
+    DiscoveryScene scene;
+    scene.watch(DiscoveryScene::send_targets, "60");
+    scene.host.answer = Names{a, b};
+    scene.begin();
+    scene.pass(1s);
+    scene.host.answer = Names{b};
+    scene.pass(61s);
+    scene.host.answer = Names{b, c};
+    scene.pass(61s);
+    CHECK(scene.sessions() == Names{b, c});
+    CHECK(scene.nodes() == Names{b, c});
+}
+
+TEST_CASE("what is gone stays gone when an answer is empty") {
+    DiscoveryScene scene;
+    scene.watch(DiscoveryScene::send_targets, "60");
+    scene.host.answer = Names{a, b};
+    scene.host.used = {a};
+    scene.begin();
+    scene.pass(1s);
+    scene.host.answer = Names{b};
+    scene.pass(10min);
+    REQUIRE(scene.log.with("gone, but kept: " + a).size() == 1);
+    scene.host.answer = Names{};
+    scene.pass(31s);
+    CHECK(scene.log.with("the answer is empty").size() == 1);
+    scene.host.answer = Names{b};
+    scene.pass(10min);
+    CHECK(scene.log.with("gone, but kept: " + a).size() == 1);
+    CHECK(scene.sessions() == Names{a, b});
+}
+
 TEST_CASE("many answers in a moment are one to what they lack") {
     DiscoveryScene scene;
     scene.watch(DiscoveryScene::isns, "-1");
