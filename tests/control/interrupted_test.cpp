@@ -65,7 +65,8 @@ TEST_CASE("a discovery in progress ends when the daemon stops, and says that thi
     auto discovery = records::make_discovery(records::Record(kind), {"127.0.0.1", server.port(), -1});
     REQUIRE(discovery);
     request.discovery = *discovery;
-    REQUIRE(client.send(ipc::encode(1, ipc::Request(std::move(request)))));
+    const std::string line = ipc::encode(1, ipc::Request(std::move(request)));
+    REQUIRE(client.send(line));
     for (int i = 0; i < 20; ++i) {
         fixture.turn();
     }
