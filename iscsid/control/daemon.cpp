@@ -138,6 +138,7 @@ ring::Task<ipc::Reply> Daemon::list_sessions() {
 
 ring::Task<void> Daemon::end_sessions() {
     stopping_ = true;
+    stop_.set();
     if (discoveryd_) {
         discoveryd_->end();
     }

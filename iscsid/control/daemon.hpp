@@ -10,6 +10,7 @@
 #include "block/backends.hpp"
 #include "block/device_use.hpp"
 #include "control/discoveryd.hpp"
+#include "control/interrupt.hpp"
 #include "control/network_watch.hpp"
 #include "control/registry.hpp"
 #include "control/scan.hpp"
@@ -96,14 +97,14 @@ private:
 
     // discover.cpp
     /// What a discovery record (with its secrets) gives through an interface. Errors carry open-iscsi's exit
-    /// code, and a line for each try.
-    ring::Task<base::Result<base::DiscoveredTargets>> find_targets(const records::Record& discovery,
-                                                                   const records::Record& iface);
+    /// code, and a line for each try; cancelled when `interrupt` is set.
+    ring::Task<base::Result<base::DiscoveredTargets>>
+    find_targets(const records::Record& discovery, const records::Record& iface, Interrupt& interrupt);
 
     // As the host of discoveryd.
     const records::InitiatorName& initiator() const override { return config_.initiator; }
-    ring::Task<base::Result<base::DiscoveredTargets>> ask(const records::Record& discovery,
-                                                          const records::Record& iface) override;
+    ring::Task<base::Result<base::DiscoveredTargets>>
+    ask(const records::Record& discovery, const records::Record& iface, Interrupt& interrupt) override;
     std::vector<std::pair<std::uint32_t, records::NodeId>> sessions() const override;
     std::size_t count_sessions(const records::NodeId& id) const override;
     ring::Task<base::Result<void>> begin_session(records::Record node, bool multiple) override;
@@ -198,8 +199,9 @@ private:
     bool spares_users(const ManagedSession& session) const {
         return config_.safe_logout || session.only_if_unused;
     }
-    /// Of exports, whose users the kernel does not know. Errors: busy.
-    ring::Task<base::Result<void>> check_exports(ManagedSession& session);
+    /// Of exports, whose users the kernel does not know. `and_seal`: when nobody uses one, nobody can any
+    /// more. Errors: busy.
+    ring::Task<base::Result<void>> check_exports(ManagedSession& session, bool and_seal);
     /// Sees to it that nobody uses the session's devices, and keeps it so while the claims live. Errors:
     /// busy, saying who does.
     ring::Task<base::Result<void>> claim_devices(ManagedSession& session,
@@ -278,6 +280,7 @@ private:
     ring::Event stop_requested_;
     bool backend_is_chosen_ = false;
     bool stopping_ = false;
+    Interrupt stop_; ///< of discoveries that somebody asked for; set with it
     bool leaves_devices_ = false;
 };
 

@@ -34,6 +34,7 @@ struct Asking {
     const Record& discovery;
     const Record& iface;
     const records::InitiatorName& initiator;
+    Interrupt& interrupt;
     Place start; ///< of each try
     Place place; ///< where the latest try was led to
     AddressOrder addresses;
@@ -93,6 +94,7 @@ ring::Task<base::Result<std::string>> try_login(Asking& asking, std::vector<shar
         co_return base::fail(std::move(options.error()));
     }
     shard::Link link(asking.loop);
+    const Interrupt::Action interrupting(asking.interrupt, [&] { link.interrupt(); });
     const std::size_t preferred = asking.addresses.sort(endpoints, {});
     const shard::ConnectTimes times{asking.loop.now() + login_timeout(asking.discovery), {}, preferred};
     auto connected = co_await link.connect(endpoints, *options, times);
@@ -121,7 +123,7 @@ ring::Task<base::Result<std::string>> try_endpoints(Asking& asking, std::vector<
         co_return base::fail(std::move(config.error()));
     }
     auto text = co_await try_login(asking, endpoints, *config);
-    if (!text && asking.md5_alone_may_do) {
+    if (!text && asking.md5_alone_may_do && !asking.interrupt.is_set()) {
         report_line(asking, "trying MD5 alone of the CHAP algorithms");
         offer_md5_alone(*config);
         text = co_await try_login(asking, endpoints, *config);
@@ -131,7 +133,10 @@ ring::Task<base::Result<std::string>> try_endpoints(Asking& asking, std::vector<
 
 /// One try at the place where `asking` is.
 ring::Task<base::Result<std::string>> try_place(Asking& asking) {
-    auto endpoints = co_await resolve(asking.loop, asking.place.host, asking.place.port);
+    auto endpoints = co_await resolve(asking.loop, asking.place.host, asking.place.port, asking.interrupt);
+    if (asking.interrupt.is_set()) {
+        co_return base::fail(base::Errc::cancelled);
+    }
     if (!endpoints) {
         report_line(asking, fmt::format("Cannot resolve host {}. getaddrinfo error: [{}]", asking.place.host,
                                         endpoints.error().detail));
@@ -149,6 +154,9 @@ ring::Task<base::Result<std::string>> try_portal(Asking& asking) {
         asking.place = route.place();
         asking.redirect.reset();
         auto text = co_await try_place(asking);
+        if (asking.interrupt.is_set()) {
+            co_return base::fail(base::Errc::cancelled, "interrupted");
+        }
         if (text || text.error().code != base::Errc::redirected || !asking.redirect) {
             co_return text;
         }
@@ -160,7 +168,7 @@ ring::Task<base::Result<std::string>> try_portal(Asking& asking) {
 }
 
 /// As open-iscsi: reopen_max further tries, and then exit code 11 whatever kept the portal from answering.
-ring::Task<base::Result<std::string>> send_targets(Asking& asking, const bool& stopping) {
+ring::Task<base::Result<std::string>> send_targets(Asking& asking) {
     auto retries = asking.discovery.number(Key::discovery_reopen_max);
     for (std::int64_t tries = 0;; ++tries) {
         auto text = co_await try_portal(asking);
@@ -168,11 +176,14 @@ ring::Task<base::Result<std::string>> send_targets(Asking& asking, const bool& s
             co_return text;
         }
         base::Errc code = text.error().code;
+        if (asking.interrupt.is_set()) {
+            co_return text;
+        }
         if (code == base::Errc::host_not_found) {
             base::Error error{base::Errc::transport, asking.report};
             co_return base::fail(std::move(error));
         }
-        if (!worth_a_retry(text.error()) || stopping) {
+        if (!worth_a_retry(text.error())) {
             base::Error error{code, asking.report.empty() ? text.error().detail : asking.report};
             co_return base::fail(std::move(error));
         }
@@ -181,7 +192,10 @@ ring::Task<base::Result<std::string>> send_targets(Asking& asking, const bool& s
             base::Error error{base::Errc::pdu_timeout, asking.report};
             co_return base::fail(std::move(error));
         }
-        ring::Sleep pause(asking.loop, asking.loop.now() + retry_pause);
+        ring::Event interrupted;
+        const Interrupt::Action interrupting(asking.interrupt, [&] { interrupted.set(); });
+        const base::TimePoint next_try = asking.loop.now() + retry_pause;
+        ring::EventOrDeadline pause(asking.loop, interrupted, next_try);
         co_await pause;
     }
 }
@@ -201,13 +215,15 @@ void add_found(ipc::DiscoverReply& reply, base::DiscoveredTargets targets, const
 
 ring::Task<base::Result<base::DiscoveredTargets>> ask_isns(ring::Loop& loop, const Record& discovery,
                                                            const Record& iface,
-                                                           const records::InitiatorName& initiator) {
+                                                           const records::InitiatorName& initiator,
+                                                           Interrupt& interrupt) {
     auto options = tcp_options(iface);
     auto self = initiator_of(iface, initiator);
     if (!options || !self) {
         co_return base::fail(options ? std::move(self.error()) : std::move(options.error()));
     }
     IsnsClient client(loop, self->name);
+    const Interrupt::Action interrupting(interrupt, [&] { client.interrupt(); });
     const records::Portal server = records::discovery_portal(discovery);
     auto connected = co_await client.connect(server);
     if (!connected) {
@@ -215,21 +231,24 @@ ring::Task<base::Result<base::DiscoveredTargets>> ask_isns(ring::Loop& loop, con
     }
     auto targets = co_await client.query_as_guest();
     co_await client.end();
+    if (!targets && interrupt.is_set()) {
+        co_return base::fail(base::Errc::cancelled, "interrupted");
+    }
     co_return targets;
 }
 
 } // namespace
 
-ring::Task<base::Result<base::DiscoveredTargets>> Daemon::find_targets(const Record& discovery,
-                                                                       const Record& iface) {
+ring::Task<base::Result<base::DiscoveredTargets>>
+Daemon::find_targets(const Record& discovery, const Record& iface, Interrupt& interrupt) {
     if (discovery.kind() == records::RecordKind::isns) {
-        auto targets = co_await ask_isns(*loop_, discovery, iface, config_.initiator);
+        auto targets = co_await ask_isns(*loop_, discovery, iface, config_.initiator, interrupt);
         co_return targets;
     }
     const records::Portal portal = records::discovery_portal(discovery);
     Place asked{portal.address, portal.port};
-    Asking asking{*loop_, discovery, iface, config_.initiator, asked, asked, {}, {}, false, {}};
-    auto text = co_await send_targets(asking, stopping_);
+    Asking asking{*loop_, discovery, iface, config_.initiator, interrupt, asked, asked, {}, {}, false, {}};
+    auto text = co_await send_targets(asking);
     if (!text) {
         co_return base::fail(std::move(text.error()));
     }
@@ -258,7 +277,7 @@ ring::Task<ipc::Reply> Daemon::discover(ipc::Discover request) {
         co_return ipc::Reply(std::move(refused));
     }
     for (const Record& iface : request.ifaces) {
-        auto targets = co_await find_targets(*discovery, iface);
+        auto targets = co_await find_targets(*discovery, iface, stop_);
         if (!targets) {
             log::warning("discovery at {}: {}", portal.address, targets.error().message());
             ipc::ErrorReply failed{std::move(targets.error())};

@@ -16,13 +16,13 @@ base::Result<void> outcome_of(const ipc::Reply& reply) {
 
 } // namespace
 
-ring::Task<base::Result<base::DiscoveredTargets>> Daemon::ask(const records::Record& discovery,
-                                                              const records::Record& iface) {
+ring::Task<base::Result<base::DiscoveredTargets>>
+Daemon::ask(const records::Record& discovery, const records::Record& iface, Interrupt& interrupt) {
     auto with_secrets = co_await read_secrets(discovery);
     if (!with_secrets) {
         co_return base::fail(std::move(with_secrets.error()));
     }
-    co_return co_await find_targets(*with_secrets, iface);
+    co_return co_await find_targets(*with_secrets, iface, interrupt);
 }
 
 std::vector<std::pair<std::uint32_t, records::NodeId>> Daemon::sessions() const {

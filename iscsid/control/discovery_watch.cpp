@@ -24,12 +24,10 @@ constexpr base::Duration again_pause = seconds(30);
 /// A server that reports many changes is asked once for all of them.
 constexpr base::Duration burst_time = std::chrono::milliseconds(500);
 
-std::string key(const records::NodeId& id) {
-    return fmt::format("{} {} {}", id.target, records::portal_file_name(id.portal), id.iface);
-}
-
-std::string text(const records::NodeId& id) {
-    return fmt::format("{} at {} through {}", id.target, records::portal_text(id.portal), id.iface);
+/// There is a server, and no registration: it would not, or there is no port to hear it at.
+bool is_refusal(const base::Result<void>& registered) {
+    return !registered && (registered.error().code == base::Errc::isns_registration ||
+                           registered.error().code == base::Errc::internal);
 }
 
 } // namespace
@@ -77,21 +75,32 @@ void DiscoveryWatch::change(records::Record discovery) {
 
 void DiscoveryWatch::end() {
     ending_.set();
+    ended_.set();
     wake_.set();
     if (registration_) {
         registration_->interrupt();
     }
 }
 
-base::Deadline DiscoveryWatch::next_look(bool looked) const {
-    const auto now = host_.loop().now();
+/// Between two looks: of the record, or empty when nothing but news makes one.
+std::optional<base::Duration> DiscoveryWatch::poll_interval() const {
     const std::int64_t interval =
         discovery_.number(is_isns() ? Key::isns_poll_interval : Key::discovery_poll_interval);
-    base::Deadline next;
+    // Whom a server tells nothing has to ask.
+    const bool hears_nothing = registration_ && !registration_->is_told_of_changes();
     if (interval > 0) {
-        next = now + seconds(interval);
-    } else if (!is_isns() && interval < 0) {
-        next = now + poll_default;
+        return seconds(interval);
+    }
+    return hears_nothing || (!is_isns() && interval < 0) ? std::optional(base::Duration(poll_default))
+                                                         : std::nullopt;
+}
+
+base::Deadline DiscoveryWatch::next_look(bool looked) const {
+    const auto now = host_.loop().now();
+    const auto interval = poll_interval();
+    base::Deadline next;
+    if (interval) {
+        next = now + *interval;
     }
     if (registration_) {
         next = base::earliest(next, registration_->due());
@@ -99,7 +108,7 @@ base::Deadline DiscoveryWatch::next_look(bool looked) const {
     if (!looked) {
         next = base::earliest(next, now + again_pause);
     }
-    return next;
+    return base::earliest(next, absences_.due());
 }
 
 void DiscoveryWatch::look_again_soon() {
@@ -134,10 +143,14 @@ ring::Task<base::Result<void>> DiscoveryWatch::try_to_look() {
     if (!settings) {
         co_return base::fail(std::move(settings.error()));
     }
+    if (ending_.is_set()) {
+        co_return base::fail(base::Errc::cancelled);
+    }
     auto kept = co_await keep_registered(*settings);
-    if (!kept) {
+    if (!kept && !is_refusal(kept)) {
         co_return kept;
     }
+    note_registration(kept);
     auto update = co_await ask_all(*settings);
     if (!update) {
         co_return base::fail(std::move(update.error()));
@@ -149,7 +162,6 @@ ring::Task<base::Result<void>> DiscoveryWatch::try_to_look() {
     if (!outcome) {
         co_return base::fail(std::move(outcome.error()));
     }
-    note_known(*update);
     begin_logins(std::move(outcome->fresh));
     co_return base::Result<void>();
 }
@@ -181,6 +193,18 @@ ring::Task<base::Result<void>> DiscoveryWatch::keep_registered(const Settings& s
     co_return co_await registration_->keep(std::move(names), host_.initiator().alias);
 }
 
+/// Who is not registered may see targets all the same, when it asks.
+void DiscoveryWatch::note_registration(const base::Result<void>& registered) {
+    const std::string why = registered ? std::string() : registered.error().message();
+    if (std::exchange(refusal_, why) != why && !registered) {
+        log::warning(
+            "{}: it does not register {}: {}; so it reports no changes, and is asked every {} s; its "
+            "administrator can allow that name to register",
+            title_, host_.initiator().name, why,
+            std::chrono::duration_cast<seconds>(poll_interval().value_or(poll_default)).count());
+    }
+}
+
 ring::Task<base::Result<records::DiscoveryUpdate>> DiscoveryWatch::ask_all(const Settings& settings) {
     base::Result<records::DiscoveryUpdate> all = records::DiscoveryUpdate();
     records::DiscoveryUpdate& update = *all;
@@ -191,7 +215,7 @@ ring::Task<base::Result<records::DiscoveryUpdate>> DiscoveryWatch::ask_all(const
     update.all_answered = true; // or this is not reached
     std::string rejected;
     for (const records::Record& iface : settings.ifaces) {
-        auto targets = co_await host_.ask(discovery, iface);
+        auto targets = co_await host_.ask(discovery, iface, ended_);
         if (!targets) {
             co_return base::fail(std::move(targets.error()));
         }
@@ -217,103 +241,7 @@ ring::Task<base::Result<records::DiscoveryUpdate>> DiscoveryWatch::ask_all(const
     co_return all;
 }
 
-/// The answer becomes records; sessions whose portal is gone end first, where they may.
-ring::Task<base::Result<DiscoveryWatch::Outcome>>
-DiscoveryWatch::bring_in(const records::DiscoveryUpdate& update, const Settings& settings) {
-    for (;;) {
-        records::DiscoveryUpdate safe = update;
-        std::set<std::string> used;
-        for (const auto& [sid, id] : host_.sessions()) {
-            used.insert(key(id));
-        }
-        safe.in_use = [used](const records::NodeId& id) { return used.contains(key(id)); };
-        auto applying = [this, &safe, &settings, settled = settled()] {
-            return apply(safe, settings, settled);
-        };
-        ring::Aside applied(host_.loop(), applying);
-        auto outcome = co_await applied;
-        if (!outcome) {
-            co_return outcome;
-        }
-        say(outcome->changes);
-        std::erase_if(kept_, [&](const auto& kept) {
-            return std::ranges::find(outcome->changes.spared, kept.first, key) ==
-                   outcome->changes.spared.end();
-        });
-        const bool ended_some = co_await end_sessions(outcome->changes.spared);
-        if (!ended_some || ending_.is_set()) {
-            co_return outcome;
-        }
-    }
-}
-
-/// On a thread aside.
-base::Result<DiscoveryWatch::Outcome> DiscoveryWatch::apply(const records::DiscoveryUpdate& update,
-                                                            const Settings& settings,
-                                                            const std::set<std::string>& settled) const {
-    auto changes = store_.apply_discovery(update, settings.config);
-    if (!changes) {
-        return base::fail(std::move(changes.error()));
-    }
-    Outcome outcome{std::move(*changes), {}};
-    records::Warnings ignored;
-    for (const auto* ids : {&outcome.changes.added, &outcome.changes.kept}) {
-        for (const records::NodeId& id : *ids) {
-            auto node =
-                settled.contains(key(id)) ? base::fail(base::Errc::not_found) : store_.node(id, ignored);
-            if (node) {
-                outcome.fresh.push_back(std::move(*node));
-            }
-        }
-    }
-    return outcome;
-}
-
-void DiscoveryWatch::say(const records::DiscoveryChanges& changes) const {
-    for (const records::NodeId& id : changes.added) {
-        log::info("{}: new: {}", title_, text(id));
-    }
-    for (const records::NodeId& id : changes.removed) {
-        log::info("{}: gone, its record is removed: {}", title_, text(id));
-    }
-}
-
-/// Logs out of sessions whose portals are gone; true when one has ended.
-ring::Task<bool> DiscoveryWatch::end_sessions(const std::vector<records::NodeId>& gone) {
-    bool ended_some = false;
-    const auto all = host_.sessions();
-    for (const records::NodeId& id : gone) {
-        for (const auto& [sid, session] : all) {
-            if (key(session) != key(id)) {
-                continue;
-            }
-            if (!kept_.contains(key(id))) {
-                log::info("{}: gone, to be logged out of: {}", title_, text(id));
-            }
-            auto ended = co_await host_.end_session_if_unused(sid);
-            ended_some = ended_some || ended;
-            if (ended) {
-                continue;
-            }
-            std::string why = ended.error().message();
-            std::string& known_why = kept_[key(id)];
-            if (std::exchange(known_why, why) != why) {
-                log::warning("{}: gone, but kept: {}: {}", title_, text(id), why);
-            }
-            look_again_soon();
-        }
-    }
-    co_return ended_some;
-}
-
-void DiscoveryWatch::note_known(const records::DiscoveryUpdate& update) {
-    known_.clear();
-    for (const records::FoundPortal& found : update.found) {
-        known_.insert(key({found.target, found.portal, found.iface}));
-    }
-}
-
-/// What the last answer had and was logged in to, or is being.
+/// What there was at the last answer and was logged in to, or is being.
 std::set<std::string> DiscoveryWatch::settled() const {
     std::set<std::string> settled = known_;
     for (const std::string& failed : failed_) {
@@ -324,10 +252,12 @@ std::set<std::string> DiscoveryWatch::settled() const {
 
 void DiscoveryWatch::begin_logins(std::vector<records::Record> fresh) {
     for (records::Record& node : fresh) {
-        failed_.erase(key(records::node_id(node)));
+        failed_.erase(portal_key(records::node_id(node)));
         to_log_in_.push_back(std::move(node));
     }
-    for (; log_in_tasks_ < std::min(base::limits::watched_logins_max, to_log_in_.size()); ++log_in_tasks_) {
+    // Each takes one from the queue as it begins.
+    while (!to_log_in_.empty() && log_in_tasks_ < base::limits::watched_logins_max) {
+        ++log_in_tasks_;
         logins_.spawn(log_in_to_all());
     }
 }
@@ -349,7 +279,7 @@ ring::Task<void> DiscoveryWatch::log_in(records::Record node) {
     for (std::int64_t i = present; i < wanted && !ending_.is_set(); ++i) {
         auto begun = co_await host_.begin_session(node, wanted > 1);
         if (!begun && begun.error().code != base::Errc::session_exists) {
-            failed_.insert(key(id));
+            failed_.insert(portal_key(id));
             look_again_soon();
             co_return;
         }

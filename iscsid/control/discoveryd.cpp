@@ -1,5 +1,6 @@
 #include "control/discoveryd.hpp"
 
+#include "base/names.hpp"
 #include "control/log.hpp"
 #include "records/fields.hpp"
 #include "ring/aside.hpp"
@@ -20,9 +21,11 @@ constexpr std::chrono::milliseconds lock_wait = std::chrono::seconds(10);
 /// An update of a record is several changes of files.
 constexpr base::Duration burst_time = std::chrono::milliseconds(200);
 
+/// Spellings of one address are one discovery.
 std::string key(const records::Record& discovery) {
-    return fmt::format("{} {}", discovery.kind() == RecordKind::isns ? "isns" : "send_targets",
-                       records::portal_file_name(records::discovery_portal(discovery)));
+    const records::Portal portal = records::discovery_portal(discovery);
+    return fmt::format("{} {},{}", discovery.kind() == RecordKind::isns ? "isns" : "send_targets",
+                       base::comparable_host(portal.address), portal.port);
 }
 
 } // namespace
@@ -84,9 +87,31 @@ std::vector<records::Record> Discoveryd::read_watched() const {
     return watched;
 }
 
+/// Of two records for one address the first is followed: each would take away what the other brings in.
+std::vector<records::Record> Discoveryd::without_repetitions(std::vector<records::Record> wanted) {
+    std::vector<records::Record> kept;
+    std::set<std::string> repeated;
+    for (records::Record& discovery : wanted) {
+        const auto first = std::ranges::find(kept, key(discovery), key);
+        if (first == kept.end()) {
+            kept.push_back(std::move(discovery));
+            continue;
+        }
+        const std::string pair =
+            fmt::format("{} and {}", records::address_port(records::discovery_portal(*first)),
+                        records::address_port(records::discovery_portal(discovery)));
+        if (!repeated_.contains(pair)) {
+            log::warning("{} are two spellings of one address: the first record is followed", pair);
+        }
+        repeated.insert(pair);
+    }
+    repeated_ = std::move(repeated);
+    return kept;
+}
+
 /// A watch that is ending keeps its place until it has ended: two would be in each other's way.
 void Discoveryd::match(std::vector<records::Record> wanted) {
-    wanted_ = std::move(wanted);
+    wanted_ = without_repetitions(std::move(wanted));
     for (const auto& [name, watch] : watches_) {
         if (std::ranges::find(wanted_, name, key) == wanted_.end()) {
             watch->end();

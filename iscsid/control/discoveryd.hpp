@@ -7,7 +7,9 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
+#include <vector>
 
 namespace iscsi::control {
 
@@ -26,6 +28,7 @@ public:
 private:
     std::vector<records::Record> read_watched() const;
     void match(std::vector<records::Record> wanted);
+    std::vector<records::Record> without_repetitions(std::vector<records::Record> wanted);
     ring::Task<void> follow(std::string key);
 
     DiscoveryHost& host_;
@@ -35,6 +38,7 @@ private:
     RecordWatch changes_;
     std::map<std::string, std::unique_ptr<DiscoveryWatch>> watches_;
     std::vector<records::Record> wanted_;
+    std::set<std::string> repeated_; ///< pairs of spellings that the log was told of
     ring::TaskGroup following_;
     ring::Event ending_;
     ring::Event ended_;

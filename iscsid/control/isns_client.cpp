@@ -18,6 +18,10 @@ tl::unexpected<base::Error> no_answer(const base::Error& error) {
     return base::fail(Errc::isns_query, error.message());
 }
 
+tl::unexpected<base::Error> interrupted() {
+    return base::fail(Errc::isns_query, "interrupted");
+}
+
 isns::Address address_from(const std::string& text) {
     isns::Address address{};
     const std::string unscoped = text.substr(0, text.find('%'));
@@ -34,7 +38,10 @@ IsnsClient::IsnsClient(ring::Loop& loop, std::string node, IsnsTimes times)
     : loop_(loop), node_(std::move(node)), times_(times), link_(loop), exchange_(node_, times.answer) {}
 
 ring::Task<base::Result<void>> IsnsClient::connect(const records::Portal& server) {
-    auto endpoints = co_await resolve(loop_, server.address, server.port);
+    auto endpoints = co_await resolve(loop_, server.address, server.port, interrupt_);
+    if (interrupt_.is_set()) {
+        co_return interrupted();
+    }
     if (!endpoints) {
         co_return no_answer(endpoints.error());
     }
@@ -59,6 +66,9 @@ isns::Address IsnsClient::server_address() const {
 }
 
 ring::Task<base::Result<isns::Message>> IsnsClient::ask(isns::Message request) {
+    if (interrupt_.is_set()) {
+        co_return interrupted();
+    }
     exchange_.ask(std::move(request), ring::monotonic_now());
     auto exchanged = co_await link_.drive(exchange_);
     if (!exchanged) {

@@ -5,6 +5,7 @@
 
 #include "base/discovered.hpp"
 #include "base/result.hpp"
+#include "control/interrupt.hpp"
 #include "isns/exchange.hpp"
 #include "records/names.hpp"
 #include "ring/await.hpp"
@@ -48,8 +49,8 @@ public:
     /// query(); Errc::isns_registration.
     ring::Task<base::Result<base::DiscoveredTargets>> query_as_guest();
 
-    /// A connect() or ask() in progress ends soon, with an error.
-    void interrupt() { link_.interrupt(); }
+    /// Whatever is in progress ends soon, with an error, and what begins later at once. Idempotent.
+    void interrupt() { interrupt_.set(); }
     /// Before it dies.
     ring::Task<void> end();
 
@@ -60,6 +61,8 @@ private:
     std::string server_text_; ///< its numeric address
     shard::Link link_;
     isns::Exchange exchange_;
+    Interrupt interrupt_;
+    Interrupt::Action on_interrupt_{interrupt_, [this] { link_.interrupt(); }};
 };
 
 } // namespace iscsi::control

@@ -40,7 +40,9 @@ isns::Address address_of(const sockaddr_storage& from) {
 }
 
 bool is_ipv4(const isns::Address& address) {
-    return base::load<base::Be16>(address, 10).get() == 0xffff;
+    const bool zeros =
+        std::all_of(address.begin(), address.begin() + 10, [](std::byte b) { return b == std::byte{0}; });
+    return zeros && base::load<base::Be16>(address, 10).get() == 0xffff;
 }
 
 /// The reverse of address_of(), with any port.
@@ -88,7 +90,7 @@ ring::Task<base::Result<void>> IsnsRegistration::keep(std::vector<std::string> n
     registered_ = registered_ && nodes == nodes_;
     nodes_ = std::move(nodes);
     IsnsClient client(loop_, nodes_.front());
-    client_ = &client;
+    const Interrupt::Action interrupting(interrupt_, [&] { client.interrupt(); });
     auto kept = co_await client.connect(server_);
     bool known = false;
     if (kept && registered_) {
@@ -108,7 +110,6 @@ ring::Task<base::Result<void>> IsnsRegistration::keep(std::vector<std::string> n
     if (kept) {
         refreshed_at_ = loop_.now();
     }
-    client_ = nullptr;
     co_await client.end();
     co_return kept;
 }
@@ -145,14 +146,23 @@ ring::Task<base::Result<void>> IsnsRegistration::enroll(IsnsClient& client, std:
     inquired_at_ = loop_.now();
     log::info("iSNS server {}: registered as {} at port {}, for {} s", server_.address, nodes_.front(),
               udp_port_, terms_.period_s);
+    co_await ask_for_changes(client);
+    co_return base::Result<void>();
+}
+
+ring::Task<void> IsnsRegistration::ask_for_changes(IsnsClient& client) {
+    told_of_changes_ = true;
     for (const std::string& node : nodes_) {
         auto told = co_await client.ask_for(isns::register_for_changes(node), Errc::isns_registration);
+        if (interrupt_.is_set()) {
+            co_return;
+        }
         if (!told) {
-            log::warning("iSNS server {}: changes will not be told: {}", server_.address,
+            told_of_changes_ = false;
+            log::warning("iSNS server {}: changes will not be told to {}: {}", server_.address, node,
                          told.error().message());
         }
     }
-    co_return base::Result<void>();
 }
 
 base::Result<void> IsnsRegistration::listen(const isns::Address& address) {
@@ -234,9 +244,7 @@ void IsnsRegistration::on_datagram(base::Bytes datagram, const sockaddr_storage&
 }
 
 void IsnsRegistration::interrupt() {
-    if (client_ != nullptr) {
-        client_->interrupt();
-    }
+    interrupt_.set();
 }
 
 ring::Task<void> IsnsRegistration::end() {

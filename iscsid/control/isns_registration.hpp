@@ -1,7 +1,8 @@
 // The daemon as an iSNS server knows it (RFC 4171): registered, refreshed in time, heard when it answers an
 // inquiry, told of changes on a UDP port of its own, and deregistered. Only the server's own address is
-// listened to; and because that can be pretended, too, a change is no more than a reason to ask. Control's
-// thread.
+// listened to; and because that can be pretended, too, a change is no more than a reason to ask. TCP, which
+// sections 5.6.5.8 and 5.6.5.13 allow for both as well, is not registered for: a listener for connections
+// would have more to defend, and what UDP loses is asked for again. Control's thread.
 #pragma once
 
 #include "base/result.hpp"
@@ -31,13 +32,16 @@ public:
     ring::Task<base::Result<void>> keep(std::vector<std::string> nodes, std::string alias);
     /// When keep() is due again.
     base::Deadline due() const;
-    /// keep() in progress ends soon, with an error.
+    /// Registered, and the server said that it will report changes.
+    bool is_told_of_changes() const { return registered_ && told_of_changes_; }
+    /// keep() ends soon, with an error, now and from now on. Idempotent.
     void interrupt();
     /// Deregisters, in a moment or not at all, and stops listening. Once.
     ring::Task<void> end();
 
 private:
     ring::Task<base::Result<void>> enroll(IsnsClient& client, std::string alias);
+    ring::Task<void> ask_for_changes(IsnsClient& client);
     base::Result<void> listen(const isns::Address& address);
     ring::Task<void> stop_listening();
     ring::Task<void> hear();
@@ -48,6 +52,7 @@ private:
     std::function<void()> on_change_;
     std::vector<std::string> nodes_;
     bool registered_ = false;
+    bool told_of_changes_ = false;
     base::TimePoint refreshed_at_;
     isns::Registered terms_; ///< as agreed at the last registration
     base::TimePoint inquired_at_;
@@ -59,7 +64,7 @@ private:
     ring::OpWait* receiving_ = nullptr;
     bool listening_ = false;
     ring::TaskGroup hearing_;
-    IsnsClient* client_ = nullptr;
+    Interrupt interrupt_;
 };
 
 } // namespace iscsi::control

@@ -73,4 +73,20 @@ ring::Task<base::Result<Endpoints>> resolve(ring::Loop& loop, std::string host, 
     co_return found;
 }
 
+ring::Task<base::Result<Endpoints>> resolve(ring::Loop& loop, std::string host, std::uint16_t port,
+                                            Interrupt& interrupt) {
+    base::Result<Endpoints> numeric = look_up(host, port, AI_NUMERICHOST);
+    if (numeric) {
+        co_return numeric;
+    }
+    auto work = [host, port] { return look_up(host, port, 0); };
+    ring::AbandonableAside looking(loop, std::move(work));
+    const Interrupt::Action giving_up(interrupt, [&] { looking.abandon(); });
+    auto found = co_await looking;
+    if (!found) {
+        co_return base::fail(base::Errc::cancelled, "interrupted");
+    }
+    co_return std::move(*found);
+}
+
 } // namespace iscsi::control

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/result.hpp"
+#include "control/interrupt.hpp"
 #include "ring/await.hpp"
 #include "shard/link.hpp"
 
@@ -17,5 +18,9 @@ namespace iscsi::control {
 /// resolver's reason.
 ring::Task<base::Result<std::vector<shard::Endpoint>>> resolve(ring::Loop& loop, std::string host,
                                                                std::uint16_t port);
+/// The same; when `interrupt` is set it ends at once, with Errc::cancelled. Nobody waits for the resolver
+/// then, which cannot be stopped.
+ring::Task<base::Result<std::vector<shard::Endpoint>>> resolve(ring::Loop& loop, std::string host,
+                                                               std::uint16_t port, Interrupt& interrupt);
 
 } // namespace iscsi::control

@@ -34,13 +34,13 @@ ring::Task<base::Result<void>> Daemon::claim_devices(ManagedSession& session,
         co_return base::fail(base::Errc::busy, "a device of the session was not taken back from the iscsid "
                                                "before; it may be in use");
     }
+    std::vector<std::string> names = lasting_devices(session);
     if (session.only_if_unused) {
-        auto unused = co_await check_exports(session);
+        auto unused = co_await check_exports(session, names.empty());
         if (!unused) {
             co_return unused;
         }
     }
-    std::vector<std::string> names = lasting_devices(session);
     if (!names.empty()) {
         co_await block::wait_until_udev_is_idle(*loop_);
     }
@@ -69,18 +69,30 @@ ring::Task<base::Result<void>> Daemon::claim_devices(ManagedSession& session,
     co_return base::Result<void>();
 }
 
-ring::Task<base::Result<void>> Daemon::check_exports(ManagedSession& session) {
-    for (const auto& served : session.units()) {
-        if (!served->queue) {
-            continue;
+/// One look at all of them, on their shard, where nobody comes or goes meanwhile. Where there is nothing else
+/// that could keep the session, the path is sealed within it: who comes next can read and write nothing that
+/// a logout would take away. Between kernel devices and their last claim a client may still come to an export
+/// beside them (those of a daemon before, that had another backend); what it wrote until the seal is on the
+/// target, and is made durable before the logout.
+ring::Task<base::Result<void>> Daemon::check_exports(ManagedSession& session, bool and_seal) {
+    const auto units = session.units();
+    auto work = [&units, and_seal, nexus = session.nexus.get()] {
+        std::pair<const ServedLun*, std::size_t> used{};
+        for (const auto& served : units) {
+            if (served->queue && used.second == 0) {
+                used = {served.get(), served->queue->users()};
+            }
         }
-        auto work = [queue = served->queue.get()] { return queue->users(); };
-        ring::Call call(*loop_, session.shard.loop(), work);
-        const std::size_t users = co_await call;
-        if (users != 0) {
-            std::string who = fmt::format("{} has {} client(s)", served->device->path(), users);
-            co_return base::fail(base::Errc::busy, std::move(who));
+        if (used.second == 0 && and_seal) {
+            nexus->seal();
         }
+        return used;
+    };
+    ring::Call call(*loop_, session.shard.loop(), work);
+    const auto used = co_await call;
+    if (used.second != 0) {
+        std::string who = fmt::format("{} has {} client(s)", used.first->device->path(), used.second);
+        co_return base::fail(base::Errc::busy, std::move(who));
     }
     co_return base::Result<void>();
 }

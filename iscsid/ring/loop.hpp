@@ -11,6 +11,7 @@
 
 #include <atomic>
 #include <memory>
+#include <thread>
 
 namespace iscsi::ring {
 
@@ -65,6 +66,8 @@ public:
 
     /// Any thread.
     void post(Message& message) { mailbox_.post(message); }
+    /// Any thread: whether it is the one that made the loop.
+    bool is_on_its_thread() const { return std::this_thread::get_id() == thread_; }
     /// Any thread: run() returns after its turn. The loop must outlive the call, so whoever stops a thread's
     /// loop joins the thread before the loop dies.
     void stop();
@@ -83,6 +86,7 @@ private:
     Pump* first_dirty_ = nullptr;
     Pump* pumping_ = nullptr; ///< those of this turn that are still to come
     base::TimePoint now_;
+    const std::thread::id thread_ = std::this_thread::get_id();
     std::atomic<bool> stopping_ = false;
 };
 

@@ -12,7 +12,7 @@ import sys
 
 import isnsp
 from bad_input import refused
-from lab import MIB, Lab, check, main, wait_until
+from lab import MIB, PATIENCE, Lab, check, has_ipv6, main, skip, wait_until
 from netns import in_a_network_of_its_own
 from scripted import Http, Random, Silent
 from targets import Lun
@@ -21,12 +21,12 @@ A = "iqn.2026-01.org.example:a"
 B = "iqn.2026-01.org.example:b"
 
 
-def with_isnsd(lab, *names):
+def with_isnsd(lab, *names, ipv6=False):
     """isnsd, and a tgtd whose targets of these names are registered there."""
-    server, target = lab.isnsd(), lab.tgtd()
+    server, target = lab.isnsd(ipv6=ipv6), lab.tgtd(ipv6=ipv6)
     for name in names:
         target.add(name, [Lun(lab.disk(name, 4 * MIB))])
-        server.register(name, target.portal)
+        server.register(name, target.portal6 if ipv6 else target.portal)
     return server, target
 
 
@@ -133,10 +133,13 @@ WATCHED = {"discovery.isns.use_discoveryd": "Yes"}
 
 def watch(lab, server, settings=None, kind="isns"):
     """A discovery record that says use_discoveryd."""
-    record = ("-m", "discoverydb", "-t", kind, "-p", server.portal)
-    lab.adm(*record, "-o", "new")
-    for key, value in (settings or WATCHED).items():
-        lab.adm(*record, "-o", "update", "-n", key, "-v", value)
+    lab.adm("-m", "discoverydb", "-t", kind, "-p", server.portal, "-o", "new")
+    set_up(lab, server, settings or WATCHED, kind)
+
+
+def set_up(lab, server, settings, kind="isns"):
+    for key, value in settings.items():
+        lab.adm("-m", "discoverydb", "-t", kind, "-p", server.portal, "-o", "update", "-n", key, "-v", value)
 
 
 def sessions(lab):
@@ -170,11 +173,16 @@ def watched_server():
         until_sessions(lab, A, B)
         check(nodes(lab) == [f"{A} {target.portal},1", f"{B} {target.portal},1"], "the records")
         server.deregister(A)
+        until_logged(lab, f"not in the answer: {A} at .* 30 s")
+        check(sessions(lab) == [A, B], "one answer was believed")
+        # Until here nobody asked but for a change; from now on so that the second answer comes soon.
+        set_up(lab, server, {"discovery.isns.discoveryd_poll_inval": "1"})
         until_sessions(lab, B)
         until_logged(lab, f"gone, its record is removed: {A} at ")
         check(nodes(lab) == [f"{B} {target.portal},1"], "the record of what is gone")
         # The last one, too.
         server.deregister(B)
+        until_logged(lab, "the answer is empty")
         until_sessions(lab)
         # A person's logout is not undone, until the target was away.
         server.register(A, target.portal)
@@ -194,6 +202,38 @@ def watched_server():
         check("iqn.2026-01.org.example:lab-initiator" not in server.nodes(), "it is still registered")
         watch(lab, server)
         until_logged(lab, "registered as", 2)
+        lab.end(daemon)
+        check(daemon.returncode == 0, "iscsid did not end well")
+        check("iqn.2026-01.org.example:lab-initiator" not in server.nodes(), "its end did not deregister it")
+
+
+def ipv6():
+    """All of it over IPv6: a discovery, a registration, inquiries and changes over UDP, and another spelling of the server's
+    address."""
+    if not has_ipv6():
+        skip("no IPv6")
+    with Lab() as lab:
+        server, target = with_isnsd(lab, A, ipv6=True)
+        daemon = lab.iscsid()
+        found = lab.adm("-m", "discovery", "-t", "isns", "-p", server.portal, "-o", "nonpersistent")
+        check(found.out == f"{target.portal6},1 {A}\n", "another list")
+        watch(lab, server)
+        until_sessions(lab, A)
+        check("iqn.2026-01.org.example:lab-initiator" in server.nodes(), "it is not registered")
+        target.add(B, [Lun(lab.disk("b", 4 * MIB))])
+        server.register(B, target.portal6)
+        until_sessions(lab, A, B)
+        check(nodes(lab) == [f"{A} {target.portal6},1", f"{B} {target.portal6},1"], "the records")
+        lab.end(server.process)
+        server.process.expected_end = True
+        server.start()
+        for name in (A, B):
+            server.register(name, target.portal6)
+        until_logged(lab, "registered as", 2)
+        lab.adm("-m", "discoverydb", "-t", "isns", "-p", f"[0:0::1]:{server.port}", "-o", "new")
+        lab.adm("-m", "discoverydb", "-t", "isns", "-p", f"[0:0::1]:{server.port}", "-o", "update", "-n",
+                "discovery.isns.use_discoveryd", "-v", "Yes")
+        until_logged(lab, "are two spellings of one address")
         lab.end(daemon)
         check(daemon.returncode == 0, "iscsid did not end well")
         check("iqn.2026-01.org.example:lab-initiator" not in server.nodes(), "its end did not deregister it")
@@ -240,8 +280,8 @@ def watched_send_targets():
     with Lab() as lab:
         target = lab.tgtd()
         target.add(A, [Lun(lab.disk("a", 4 * MIB))])
-        # So long a session without its target is kept: I/O could wait for it.
-        lab.configure({"node.session.timeo.replacement_timeout": 2})
+        # So long a session without its target is kept: I/O could wait for it. Longer than two answers take.
+        lab.configure({"node.session.timeo.replacement_timeout": int(10 * PATIENCE)})
         lab.iscsid()
         watch(lab, target, {"discovery.sendtargets.discoveryd_poll_inval": "1",
                             "discovery.sendtargets.use_discoveryd": "Yes"}, "st")
@@ -249,8 +289,9 @@ def watched_send_targets():
         target.add(B, [Lun(lab.disk("b", 4 * MIB))])
         until_sessions(lab, A, B)
         target.remove(A)
-        until_logged(lab, f"gone, but kept: {A} at ")
-        until_sessions(lab, B, seconds=40)
+        until_logged(lab, f"not in the answer: {A} at ")
+        until_logged(lab, f"gone, but kept: {A} at .* replacement_timeout has not passed")
+        until_sessions(lab, B, seconds=60)
         check(nodes(lab) == [f"{B} {target.portal},1"], "the record of what is gone")
         until_logged(lab, f"gone, its record is removed: {A} at ")
 

@@ -27,15 +27,16 @@ def can_make_namespaces():
 
 
 def in_a_network_of_its_own():
-    """Runs this program once more in a namespace whose loopback has an address that is not the loopback's: isnsd listens
-    nowhere on a machine that has none."""
+    """Runs this program once more in a namespace whose loopback has addresses that are not the loopback's: isnsd listens
+    nowhere on a machine that has none of that family."""
     if "ISCSI_OWN_NETWORK" in os.environ:
         return
     need("ip", "unshare")
     can_make_namespaces()
     os.environ["ISCSI_OWN_NETWORK"] = "yes"
     os.execvp("unshare", ["unshare", "-n", "sh", "-ec",
-                          'ip link set lo up && ip address add 192.0.2.1/32 dev lo && exec "$@"', "sh", sys.executable, "-B",
+                          "ip link set lo up; ip address add 192.0.2.1/32 dev lo; if [ -e /proc/net/if_inet6 ]; then "
+                          'ip address add 2001:db8::1/128 dev lo nodad; fi; exec "$@"', "sh", sys.executable, "-B",
                           *sys.argv])
 
 

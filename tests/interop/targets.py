@@ -224,10 +224,11 @@ def _private(path, flags):
 class Isnsd:
     """An iSNS server with its database in memory, where everyone sees everyone. Nobody signs anything."""
 
-    def __init__(self, lab, **settings):
+    def __init__(self, lab, ipv6=False, **settings):
         need("isnsd", "isnsadm")
         self.lab, self.port = lab, lab.port()
-        self.portal = f"127.0.0.1:{self.port}"
+        self.address, self.family = ("::1", "-6") if ipv6 else ("127.0.0.1", "-4")
+        self.portal = f"[::1]:{self.port}" if ipv6 else f"127.0.0.1:{self.port}"
         self.root = os.path.join(lab.root, f"isnsd{self.port}")
         os.mkdir(self.root)
         self._configure("isnsd", SourceName="iqn.2026-01.org.example:isnsd", BindAddress=self.portal,
@@ -237,9 +238,9 @@ class Isnsd:
 
     def start(self):
         """Also again, after it was ended: it knows nobody then."""
-        command = ["isnsd", "-f", "-4", "-c", f"{self.root}/isnsd.conf", "-d", "message", "-d", "scn"]
+        command = ["isnsd", "-f", self.family, "-c", f"{self.root}/isnsd.conf", "-d", "message", "-d", "scn"]
         self.process = self.lab.start(f"isnsd{self.port}", command)
-        wait_until(lambda: _listens("127.0.0.1", self.port), 10, "isnsd's port")
+        wait_until(lambda: _listens(self.address, self.port), 10, "isnsd's port")
 
     def _configure(self, name, **settings):
         settings = {"Security": 0, "ControlSocket": f"{self.root}/control", **settings}

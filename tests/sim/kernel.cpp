@@ -5,6 +5,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <ctime>
+#include <memory>
+#include <poll.h>
+#include <system_error>
+#include <thread>
+#include <unistd.h>
 #include <utility>
 
 namespace iscsi::sim {
@@ -61,9 +66,16 @@ void Kernel::wait(base::Deadline deadline) {
     next.who->happen(next.what);
 }
 
-int Kernel::open_socket() {
-    sockets_.push_back(std::make_unique<Socket>(*this));
+int Kernel::open_socket(int family) {
+    sockets_.push_back(std::make_unique<Socket>(*this, family));
     return first_fd + static_cast<int>(sockets_.size()) - 1;
+}
+
+int Kernel::open_datagram_socket() {
+    sockets_.push_back(nullptr);
+    const int fd = first_fd + static_cast<int>(sockets_.size()) - 1;
+    datagrams.open(fd);
+    return fd;
 }
 
 Socket* Kernel::socket(int fd) {
@@ -107,6 +119,13 @@ void Kernel::submit_one(const io_uring_sqe& sqe) {
         }
         return;
     }
+    if (sqe.opcode == IORING_OP_READ) {
+        return file_reads_.push_back({sqe.fd, reinterpret_cast<void*>(sqe.addr), sqe.len, &op});
+    }
+    if (datagrams.has(sqe.fd)) {
+        base::check(sqe.opcode == IORING_OP_RECVMSG, "the simulated kernel knows the operation");
+        return datagrams.receive(sqe.fd, op, reinterpret_cast<msghdr*>(sqe.addr));
+    }
     Socket* target = socket(sqe.fd);
     base::check(target != nullptr, "the simulated kernel knows the descriptor");
     auto* message = reinterpret_cast<msghdr*>(sqe.addr);
@@ -124,11 +143,30 @@ void Kernel::submit_one(const io_uring_sqe& sqe) {
     }
 }
 
+void Kernel::read_files() {
+    std::erase_if(file_reads_, [this](const FileRead& read) {
+        pollfd ready{read.fd, POLLIN, 0};
+        if (::poll(&ready, 1, 0) != 1) {
+            return false;
+        }
+        complete(*read.op, static_cast<int>(::read(read.fd, read.room, read.bytes)));
+        return true;
+    });
+}
+
 void Kernel::cancel(ring::Op& op) {
+    if (datagrams.cancel(op)) {
+        return;
+    }
     for (const auto& socket : sockets_) {
-        if (socket->cancel(op)) {
+        if (socket && socket->cancel(op)) {
             return;
         }
+    }
+    const auto reading = std::ranges::find(file_reads_, &op, &FileRead::op);
+    if (reading != file_reads_.end()) {
+        file_reads_.erase(reading);
+        complete(op, -ECANCELED);
     }
 }
 
@@ -170,6 +208,7 @@ void Ring::cancel(Op& op) {
 void Ring::enter(base::Deadline deadline) {
     sim::Kernel& kernel = *sim::Kernel::current();
     kernel.submit();
+    kernel.read_files();
     if (!kernel.ready()) {
         kernel.wait(deadline);
     }
@@ -205,6 +244,9 @@ int __real_eventfd(unsigned count, int flags);
 int __real_close(int fd);
 int __real_setsockopt(int fd, int level, int name, const void* value, socklen_t bytes);
 int __real_getsockname(int fd, sockaddr* address, socklen_t* bytes);
+int __real_bind(int fd, const sockaddr* address, socklen_t bytes);
+ssize_t __real_sendto(int fd, const void* bytes, std::size_t count, int flags, const sockaddr* to,
+                      socklen_t to_bytes);
 ssize_t __real_sendmsg(int fd, const msghdr* message, int flags);
 ssize_t __real_send(int fd, const void* bytes, std::size_t count, int flags);
 ssize_t __real_recvmsg(int fd, msghdr* message, int flags);
@@ -223,7 +265,10 @@ int __wrap_clock_gettime(clockid_t clock, timespec* out) {
 
 int __wrap_socket(int family, int type, int protocol) {
     iscsi::sim::Kernel* kernel = iscsi::sim::Kernel::current();
-    return kernel != nullptr ? kernel->open_socket() : __real_socket(family, type, protocol);
+    if (kernel == nullptr || (family != AF_INET && family != AF_INET6)) {
+        return __real_socket(family, type, protocol);
+    }
+    return (type & SOCK_DGRAM) != 0 ? kernel->open_datagram_socket() : kernel->open_socket(family);
 }
 
 int __wrap_eventfd(unsigned count, int flags) {
@@ -238,6 +283,8 @@ int __wrap_close(int fd) {
     iscsi::sim::Kernel* kernel = iscsi::sim::Kernel::current();
     if (iscsi::sim::Socket* socket = kernel == nullptr ? nullptr : kernel->socket(fd)) {
         socket->close_by_initiator();
+    } else if (kernel != nullptr) {
+        kernel->datagrams.close(fd);
     }
     return 0;
 }
@@ -253,7 +300,36 @@ int __wrap_setsockopt(int fd, int level, int name, const void* value, socklen_t 
 }
 
 int __wrap_getsockname(int fd, sockaddr* address, socklen_t* bytes) {
-    return fd < iscsi::sim::Kernel::mailbox_fd ? __real_getsockname(fd, address, bytes) : -1;
+    if (fd < iscsi::sim::Kernel::mailbox_fd) {
+        return __real_getsockname(fd, address, bytes);
+    }
+    iscsi::sim::Kernel& kernel = *iscsi::sim::Kernel::current();
+    if (kernel.datagrams.has(fd)) {
+        kernel.datagrams.address(fd).copy_to(address, bytes);
+    } else {
+        const bool is_ipv6 = kernel.socket(fd)->family() == AF_INET6;
+        const char* here = is_ipv6 ? kernel.ipv6_address : kernel.ipv4_address;
+        iscsi::sim::SocketAddress::of(here, 50000).copy_to(address, bytes);
+    }
+    return 0;
+}
+
+int __wrap_bind(int fd, const sockaddr* address, socklen_t bytes) {
+    if (fd < iscsi::sim::Kernel::mailbox_fd) {
+        return __real_bind(fd, address, bytes);
+    }
+    iscsi::sim::Kernel::current()->datagrams.bind(fd, iscsi::sim::SocketAddress::from(address, bytes));
+    return 0;
+}
+
+ssize_t __wrap_sendto(int fd, const void* bytes, std::size_t count, int flags, const sockaddr* to,
+                      socklen_t to_bytes) {
+    if (fd < iscsi::sim::Kernel::mailbox_fd) {
+        return __real_sendto(fd, bytes, count, flags, to, to_bytes);
+    }
+    iscsi::sim::Kernel::current()->datagrams.send({static_cast<const std::byte*>(bytes), count},
+                                                  iscsi::sim::SocketAddress::from(to, to_bytes));
+    return static_cast<ssize_t>(count);
 }
 
 ssize_t __wrap_sendmsg(int fd, const msghdr* message, int flags) {
@@ -287,6 +363,19 @@ ssize_t __wrap_write(int fd, const void* bytes, std::size_t count) {
     }
     iscsi::sim::Kernel::current()->wake_mailbox();
     return static_cast<ssize_t>(count);
+}
+
+/// std::thread's start, by the name that the C++ ABI gives it.
+#define THREAD_START _ZNSt6thread15_M_start_threadESt10unique_ptrINS_6_StateESt14default_deleteIS1_EEPFvvE
+#define JOINED(a, b) a##b
+#define WITH_PREFIX(prefix, name) JOINED(prefix, name)
+void WITH_PREFIX(__real_, THREAD_START)(std::thread*, std::unique_ptr<std::thread::_State>, void (*)());
+void WITH_PREFIX(__wrap_, THREAD_START)(std::thread* self, std::unique_ptr<std::thread::_State> state,
+                                        void (*depend)()) {
+    if (iscsi::sim::Kernel::current() != nullptr) {
+        throw std::system_error(std::make_error_code(std::errc::resource_unavailable_try_again));
+    }
+    WITH_PREFIX(__real_, THREAD_START)(self, std::move(state), depend);
 }
 // NOLINTEND(bugprone-reserved-identifier)
 

@@ -71,7 +71,8 @@ struct Network {
 
 class Socket final : public Happening {
 public:
-    explicit Socket(Kernel& kernel) : kernel_(kernel) {}
+    Socket(Kernel& kernel, int family) : kernel_(kernel), family_(family) {}
+    int family() const { return family_; }
 
     // The target's end.
     void send(base::Bytes bytes);
@@ -126,6 +127,7 @@ private:
     ssize_t take(const msghdr& message);
 
     Kernel& kernel_;
+    int family_;
     Peer* peer_ = nullptr;
     Network network_;
     Way to_target_;

@@ -1,0 +1,39 @@
+// Ends conversations before their time. Who has one says how that is done; who ends them says when, and need
+// not know what there is, nor where it has got to. Control's thread.
+#pragma once
+
+#include <functional>
+#include <list>
+
+namespace iscsi::control {
+
+class Interrupt {
+public:
+    /// While it lives: what is done at set(), once; at once when that was before.
+    class Action {
+    public:
+        Action(Interrupt& interrupt, std::function<void()> action);
+        Action(const Action&) = delete;
+        Action& operator=(const Action&) = delete;
+        ~Action();
+
+    private:
+        friend class Interrupt;
+        Interrupt& interrupt_;
+        std::function<void()> action_;
+    };
+
+    Interrupt() = default;
+    Interrupt(const Interrupt&) = delete;
+    Interrupt& operator=(const Interrupt&) = delete;
+
+    /// For good. Idempotent. Whoever waited may go on from within this.
+    void set();
+    bool is_set() const { return set_; }
+
+private:
+    bool set_ = false;
+    std::list<Action*> actions_;
+};
+
+} // namespace iscsi::control
