@@ -4,8 +4,9 @@
 // of the same name. Not every target does, some do it a little later, and no login says so. So until it was
 // seen once to do it at once, two logins are made instead of one (rival.hpp): what the second does to the
 // first, it has done to the one before. Where the target does not reinstate, or the new session is one of
-// another portal group and therefore another nexus, nothing is sent before the target must have given up the
-// old session by itself.
+// another portal group and therefore another nexus, or was opened elsewhere because who was there takes
+// connections and says nothing, nothing is sent before the target must have given up the old session by
+// itself.
 //
 // A target that has ended a session may still have its writes in the queue of a slow disk, and nothing that a
 // session can be told shows when they are through: tgtd lets them finish after it has closed the connection
@@ -79,8 +80,16 @@ void Daemon::on_successor(ManagedSession& session, const shard::OpenReply& opene
         log::warning("session {}: the target has moved to portal group {}", session.sid, opened.tpgt);
         return;
     }
-    if (!ended_after) {
+    const bool is_elsewhere = opened.endpoint != session.endpoint;
+    if (is_elsewhere && session.addresses.is_last(session.endpoint)) {
+        log::warning("session {}: {} port {}, where it was, takes connections and says nothing", session.sid,
+                     session.endpoint.text, session.endpoint.port);
+        // Whoever stands still there may not have heard of its end from who answers here.
+        ended_after.reset();
+    } else if (!ended_after) {
         log::warning("session {}: the target does not end the old session of the same name", session.sid);
+    }
+    if (!ended_after) {
         // It may have stood still all the time, and find what was sent to it only now.
         session.stranded->over_at =
             std::max(session.stranded->over_at, loop_->now() + base::limits::time2retain_min);

@@ -79,6 +79,10 @@ bool AddressOrder::put_last(const shard::Endpoint& endpoint) {
     return !is_known;
 }
 
+bool AddressOrder::is_last(const shard::Endpoint& endpoint) const {
+    return std::ranges::find(last_, endpoint) != last_.end();
+}
+
 std::size_t AddressOrder::sort(std::vector<shard::Endpoint>& endpoints, const shard::Endpoint& first) const {
     const auto place = [&](const shard::Endpoint& endpoint) {
         const auto found = std::ranges::find(last_, endpoint);

@@ -64,6 +64,8 @@ TEST_CASE("behind a login that nobody answered the next one begins with the next
 TEST_CASE("an address is one with its port") {
     AddressOrder order;
     order.put_last(at("a", 3261));
+    CHECK(order.is_last(at("a", 3261)));
+    CHECK_FALSE(order.is_last(at("a")));
     CHECK(sorted(order, {"a", "b"}) == Sorted{{"a", "b"}, 2});
 }
 
