@@ -98,15 +98,16 @@ std::optional<base::Duration> DiscoveryWatch::poll_interval() const {
 base::Deadline DiscoveryWatch::next_look(bool looked) const {
     const auto now = host_.loop().now();
     const auto interval = poll_interval();
+    if (!looked) {
+        // What is due stays so until the server answers, and would have it asked without a pause.
+        return now + std::min(interval.value_or(again_pause), again_pause);
+    }
     base::Deadline next;
     if (interval) {
         next = now + *interval;
     }
     if (registration_) {
         next = base::earliest(next, registration_->due());
-    }
-    if (!looked) {
-        next = base::earliest(next, now + again_pause);
     }
     return base::earliest(next, absences_.due());
 }

@@ -70,8 +70,8 @@ private:
     /// What a look has brought into the database.
     struct Outcome {
         records::DiscoveryChanges changes;
-        std::vector<records::Record> fresh; ///< nodes that were not there at the last look
-        std::vector<records::Record> taken; ///< nodes that were removed, as they were
+        std::vector<records::Record> fresh;           ///< nodes that were not there at the last look
+        std::map<std::string, records::Record> taken; ///< nodes that were removed, as they were
     };
 
     bool is_isns() const { return discovery_.kind() == records::RecordKind::isns; }
@@ -85,7 +85,8 @@ private:
     base::Result<Outcome> apply(records::DiscoveryUpdate update, const Settings& settings,
                                 const std::set<std::string>& settled) const;
     bool is_used(const records::NodeId& id) const;
-    ring::Task<void> put_back(std::vector<records::Record> taken);
+    records::Store store_aside() const;
+    ring::Task<void> look_after(const Outcome& outcome);
     std::set<std::string> settled() const;
     void begin_logins(std::vector<records::Record> fresh);
     ring::Task<void> log_in_to_all();

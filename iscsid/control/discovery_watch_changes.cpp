@@ -50,7 +50,7 @@ DiscoveryWatch::bring_in(const records::DiscoveryUpdate& update, const Settings&
         }
         say(outcome->changes);
         note_absences(outcome->changes.spared, present);
-        co_await put_back(outcome->taken);
+        co_await look_after(*outcome);
         std::set<std::string> known = present;
         std::vector<records::NodeId> gone;
         for (const records::NodeId& id : outcome->changes.spared) {
@@ -70,33 +70,35 @@ DiscoveryWatch::bring_in(const records::DiscoveryUpdate& update, const Settings&
     }
 }
 
-/// On a thread aside.
+/// On a thread aside. A login may begin meanwhile: the store asks for it before it has the database's lock,
+/// right before it removes a record and once behind that, and then puts it back. It asks control's thread
+/// while it holds the lock, which therefore never waits for it.
 base::Result<DiscoveryWatch::Outcome> DiscoveryWatch::apply(records::DiscoveryUpdate update,
                                                             const Settings& settings,
                                                             const std::set<std::string>& settled) const {
     Outcome outcome;
     records::Warnings ignored;
+    const records::Store store = store_aside();
     update.in_use = [&](const records::NodeId& id) {
         if (!absences_.is_gone(id) || is_used(id)) {
             return true;
         }
-        if (auto node = store_.node(id, ignored)) {
-            outcome.taken.push_back(std::move(*node));
+        if (auto node = store.node(id, ignored)) {
+            outcome.taken.insert_or_assign(portal_key(id), std::move(*node));
         }
         return false;
     };
-    auto changes = store_.apply_discovery(update, settings.config);
+    auto changes = store.apply_discovery(update, settings.config);
     if (!changes) {
         return base::fail(std::move(changes.error()));
     }
     outcome.changes = std::move(*changes);
     const std::set<std::string> removed = keys_of(outcome.changes.removed);
-    std::erase_if(outcome.taken,
-                  [&](const records::Record& node) { return !removed.contains(key_of(node)); });
+    std::erase_if(outcome.taken, [&](const auto& taken) { return !removed.contains(taken.first); });
     for (const auto* ids : {&outcome.changes.added, &outcome.changes.kept}) {
         for (const records::NodeId& id : *ids) {
             auto node = settled.contains(portal_key(id)) ? base::fail(base::Errc::not_found)
-                                                         : store_.node(id, ignored);
+                                                         : store.node(id, ignored);
             if (node) {
                 outcome.fresh.push_back(std::move(*node));
             }
@@ -105,27 +107,37 @@ base::Result<DiscoveryWatch::Outcome> DiscoveryWatch::apply(records::DiscoveryUp
     return outcome;
 }
 
-/// On a thread aside, right before a record is removed: a login may have begun since the answer came.
+/// The store as the work of an Aside may use it: when there is no thread for that, control's own does not
+/// wait for the database's lock, whose holder may wait for control's answer. What fails is tried again.
+records::Store DiscoveryWatch::store_aside() const {
+    return host_.loop().is_on_its_thread() ? records::Store(store_.paths(), std::chrono::milliseconds(0))
+                                           : store_;
+}
+
 bool DiscoveryWatch::is_used(const records::NodeId& id) const {
     auto question = [&] { return host_.count_sessions(id) != 0; };
     return ring::ask_loop(host_.loop(), question);
 }
 
-/// Records whose removal crossed with a login. Logins of ours that have not begun do not any more.
-ring::Task<void> DiscoveryWatch::put_back(std::vector<records::Record> taken) {
-    std::set<std::string> keys;
-    std::ranges::transform(taken, std::inserter(keys, keys.end()), key_of);
-    std::erase_if(to_log_in_, [&](const records::Record& node) { return keys.contains(key_of(node)); });
-    std::erase_if(taken, [&](const records::Record& node) {
-        return host_.count_sessions(records::node_id(node)) == 0;
-    });
-    if (taken.empty()) {
+/// What was removed is not logged in to any more by ourselves; a login that began after the store asked for
+/// the last time gets its record back.
+ring::Task<void> DiscoveryWatch::look_after(const Outcome& outcome) {
+    const std::set<std::string> removed = keys_of(outcome.changes.removed);
+    std::erase_if(to_log_in_, [&](const records::Record& node) { return removed.contains(key_of(node)); });
+    std::vector<records::Record> missing;
+    for (const auto& [key, node] : outcome.taken) {
+        if (host_.count_sessions(records::node_id(node)) != 0) {
+            missing.push_back(node);
+        }
+    }
+    if (missing.empty()) {
         co_return;
     }
     auto writing = [&] {
+        const records::Store store = store_aside();
         base::Result<void> all;
-        for (const records::Record& node : taken) {
-            if (auto written = store_.write_node(node); !written) {
+        for (const records::Record& node : missing) {
+            if (auto written = store.write_node(node); !written) {
                 all = base::fail(std::move(written.error()));
             }
         }
@@ -133,7 +145,7 @@ ring::Task<void> DiscoveryWatch::put_back(std::vector<records::Record> taken) {
     };
     ring::Aside write(host_.loop(), writing);
     auto written = co_await write;
-    for (const records::Record& node : taken) {
+    for (const records::Record& node : missing) {
         log::warning("{}: {}: a login began while its record was removed: {}", title_,
                      text(records::node_id(node)),
                      written ? std::string("it is put back") : written.error().message());

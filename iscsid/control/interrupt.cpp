@@ -5,24 +5,26 @@
 namespace iscsi::control {
 
 Interrupt::Action::Action(Interrupt& interrupt, std::function<void()> action)
-    : interrupt_(interrupt), action_(std::move(action)) {
-    if (interrupt_.set_) {
+    : state_(interrupt.state_), action_(std::move(action)) {
+    if (state_->set) {
         action_();
     } else {
-        interrupt_.actions_.push_back(this);
+        state_->actions.push_back(this);
     }
 }
 
 Interrupt::Action::~Action() {
-    interrupt_.actions_.remove(this);
+    state_->actions.remove(this);
 }
 
 void Interrupt::set() {
-    set_ = true;
-    // An action may end the life of others, and its own.
-    while (!actions_.empty()) {
-        Action* next = actions_.front();
-        actions_.pop_front();
+    // An action may end the life of others, its own, and that of this object: who waited for a client goes on
+    // to the end of the frame that the client is in.
+    const std::shared_ptr<State> state = state_;
+    state->set = true;
+    while (!state->actions.empty()) {
+        Action* next = state->actions.front();
+        state->actions.pop_front();
         const std::function<void()> action = std::move(next->action_);
         action();
     }

@@ -4,10 +4,13 @@
 
 #include <functional>
 #include <list>
+#include <memory>
 
 namespace iscsi::control {
 
 class Interrupt {
+    struct State;
+
 public:
     /// While it lives: what is done at set(), once; at once when that was before.
     class Action {
@@ -19,7 +22,7 @@ public:
 
     private:
         friend class Interrupt;
-        Interrupt& interrupt_;
+        std::shared_ptr<State> state_;
         std::function<void()> action_;
     };
 
@@ -27,13 +30,17 @@ public:
     Interrupt(const Interrupt&) = delete;
     Interrupt& operator=(const Interrupt&) = delete;
 
-    /// For good. Idempotent. Whoever waited may go on from within this.
+    /// For good. Idempotent. Whoever waited may go on from within this, and end the life of the Interrupt.
     void set();
-    bool is_set() const { return set_; }
+    bool is_set() const { return state_->set; }
 
 private:
-    bool set_ = false;
-    std::list<Action*> actions_;
+    struct State {
+        bool set = false;
+        std::list<Action*> actions;
+    };
+
+    std::shared_ptr<State> state_ = std::make_shared<State>();
 };
 
 } // namespace iscsi::control

@@ -93,7 +93,7 @@ ring::Task<base::Result<void>> IsnsRegistration::keep(std::vector<std::string> n
     const Interrupt::Action interrupting(interrupt_, [&] { client.interrupt(); });
     auto kept = co_await client.connect(server_);
     bool known = false;
-    if (kept && registered_) {
+    if (kept && registered_ && listening_) {
         auto answer = co_await client.ask(isns::query_entity(nodes_.front(), nodes_.front()));
         known = answer && isns::knows_entity(*answer).value_or(false);
         if (!known && answer) {
@@ -212,7 +212,10 @@ ring::Task<void> IsnsRegistration::hear() {
                         message.msg_namelen);
         } else if (bytes < 0 && listening_ && bytes != -EINTR && bytes != -ECONNREFUSED) {
             log::warning("iSNS server {}: not heard any more: {}", server_.address, std::strerror(-bytes));
+            // The next keep() registers anew, with a port that is heard; until then the server has to be
+            // asked.
             listening_ = false;
+            told_of_changes_ = false;
             co_return;
         }
     }

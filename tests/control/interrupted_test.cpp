@@ -1,6 +1,7 @@
 // A daemon that stops does not wait for those who do not answer: neither for servers nor for resolvers.
 #include "control/daemon_fixture.hpp"
 #include "control/isns_client.hpp"
+#include "control/isns_registration.hpp"
 #include "control/resolve.hpp"
 
 #include <netinet/in.h>
@@ -41,6 +42,16 @@ struct Outcome {
 ring::Task<void> keep(ring::Task<base::Result<void>> task, Outcome& out) {
     auto result = co_await task;
     out.done = std::move(result);
+}
+
+/// Like those who have a client for one conversation: with its end it is gone.
+ring::Task<base::Result<void>> converse(ring::Loop& loop, records::Portal portal,
+                                        control::Interrupt& interrupt) {
+    control::IsnsClient client(loop, "iqn.2026-01.example:me");
+    const control::Interrupt::Action interrupting(interrupt, [&] { client.interrupt(); });
+    auto connected = co_await client.connect(portal);
+    co_await client.end();
+    co_return connected;
 }
 
 ring::Task<base::Result<void>> ask(control::IsnsClient& client) {
@@ -113,4 +124,46 @@ TEST_CASE("nobody waits for a resolver after an interrupt") {
     // Without a turn of the loop.
     CHECK(error_of(outcome) == "interrupted");
     CHECK(group.empty());
+}
+
+// A sanitizer sees what is wrong with these when it is.
+
+TEST_CASE("a client may die within its interrupt") {
+    auto loop = ring::Loop::create(16);
+    REQUIRE(loop);
+    ring::TaskGroup group;
+    control::Interrupt interrupt;
+    bool others_followed = false;
+    Outcome outcome;
+    group.spawn(keep(converse(**loop, {"nowhere.invalid", 3205, -1}, interrupt), outcome));
+    const control::Interrupt::Action other(interrupt, [&] { others_followed = true; });
+    REQUIRE_FALSE(outcome.done.has_value());
+    interrupt.set();
+    CHECK(error_of(outcome) == "interrupted");
+    CHECK(group.empty());
+    CHECK(others_followed);
+}
+
+TEST_CASE("a registration that waits for a resolver is interrupted") {
+    auto loop = ring::Loop::create(16);
+    REQUIRE(loop);
+    ring::TaskGroup group;
+    control::IsnsRegistration registration(**loop, {"nowhere.invalid", 3205, -1}, [] {});
+    Outcome outcome;
+    group.spawn(keep(registration.keep({"iqn.2026-01.example:me"}, ""), outcome));
+    REQUIRE_FALSE(outcome.done.has_value());
+    registration.interrupt();
+    CHECK(error_of(outcome) == "interrupted");
+    group.spawn(registration.end());
+    CHECK(group.empty());
+}
+
+TEST_CASE("an interrupt may die within itself, and what else it has to do is done") {
+    auto interrupt = std::make_unique<control::Interrupt>();
+    int done = 0;
+    const control::Interrupt::Action first(*interrupt, [&] { interrupt.reset(); });
+    const control::Interrupt::Action second(*interrupt, [&] { ++done; });
+    interrupt->set();
+    CHECK(interrupt == nullptr);
+    CHECK(done == 1);
 }

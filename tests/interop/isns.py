@@ -292,8 +292,9 @@ def watched_send_targets():
         until_logged(lab, f"not in the answer: {A} at ")
         until_logged(lab, f"gone, but kept: {A} at .* replacement_timeout has not passed")
         until_sessions(lab, B, seconds=60)
-        check(nodes(lab) == [f"{B} {target.portal},1"], "the record of what is gone")
+        # Its session ends first.
         until_logged(lab, f"gone, its record is removed: {A} at ")
+        check(nodes(lab) == [f"{B} {target.portal},1"], "the record of what is gone")
 
 
 def memory_of(process):

@@ -94,6 +94,14 @@ void Datagrams::serve(Socket& socket) {
     kernel_.complete(*std::exchange(socket.receiving, nullptr), static_cast<int>(taken));
 }
 
+void Datagrams::fail(int error) {
+    for (auto& [fd, socket] : sockets_) {
+        if (socket.receiving != nullptr) {
+            kernel_.complete(*std::exchange(socket.receiving, nullptr), -error);
+        }
+    }
+}
+
 bool Datagrams::cancel(ring::Op& op) {
     for (auto& [fd, socket] : sockets_) {
         if (socket.receiving == &op) {

@@ -38,6 +38,8 @@ public:
     std::function<void(base::Bytes bytes, const SocketAddress& to)> on_sent;
     /// One from elsewhere. False when no socket is bound to the port.
     bool deliver(std::uint16_t to_port, const SocketAddress& from, base::Bytes bytes);
+    /// Whoever receives is told that error, a number of errno(3).
+    void fail(int error);
     /// How many sockets there are.
     std::size_t count() const { return sockets_.size(); }
     /// Of the only one there is.

@@ -179,6 +179,51 @@ TEST_CASE("an address that does not answer takes nothing away, and is said once 
     CHECK(scene.host.logins.size() == 1);
 }
 
+TEST_CASE("what is due while an address does not answer does not have it asked any faster") {
+    DiscoveryScene scene;
+    SECTION("an absence") {
+        const auto [kind, interval] =
+            GENERATE(std::pair(DiscoveryScene::send_targets, "60"), std::pair(DiscoveryScene::isns, "-1"));
+        scene.watch(kind, interval);
+        scene.host.answer = Names{a, b};
+        scene.begin();
+        scene.pass(1s);
+        scene.host.answer = Names{b};
+        if (kind == DiscoveryScene::isns) {
+            CHECK(scene.server.notify());
+        }
+        scene.pass(kind == DiscoveryScene::isns ? 2s : 61s);
+        REQUIRE(scene.log.with("not in the answer: " + a).size() == 1);
+        scene.host.answer.reset();
+        const std::size_t asked = scene.host.asked.size();
+        scene.pass(1h);
+        CHECK(scene.host.asked.size() > asked + 110); // every half minute
+        CHECK(scene.host.asked.size() < asked + 123);
+        scene.host.answer = Names{b};
+        scene.pass(61s);
+        CHECK(scene.nodes() == Names{b});
+    }
+    SECTION("a registration") {
+        scene.watch(DiscoveryScene::isns, "-1");
+        scene.server.period_s = 120;
+        scene.host.answer = Names{a};
+        scene.begin();
+        scene.pass(1s);
+        REQUIRE(scene.server.has_registered("iqn.2026-01.example:me"));
+        scene.server.listens = false;
+        scene.pass(1h);
+        CHECK(scene.server.refused > 110);
+        CHECK(scene.server.refused < 123);
+    }
+    SECTION("an interval of the record that is shorter is kept") {
+        scene.watch(DiscoveryScene::send_targets, "10");
+        scene.begin();
+        scene.pass(1h);
+        CHECK(scene.host.asked.size() > 330);
+        CHECK(scene.host.asked.size() < 362);
+    }
+}
+
 TEST_CASE("the end leaves sessions and records as they are") {
     DiscoveryScene scene;
     scene.watch(DiscoveryScene::isns, "-1");

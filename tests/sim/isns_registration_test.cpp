@@ -5,6 +5,7 @@
 #include "sim/isns_server.hpp"
 
 #include <catch2/catch.hpp>
+#include <cerrno>
 #include <optional>
 
 using namespace iscsi;
@@ -154,6 +155,26 @@ TEST_CASE("a server that forgot us is told everything again, at the same port") 
     CHECK(scene.server.notify());
     scene.pass(1s);
     CHECK(scene.changes == 1);
+}
+
+TEST_CASE("who cannot hear the server any more says so, and registers at a port where it can") {
+    Scene scene;
+    scene.keep();
+    REQUIRE(scene.is_kept());
+    REQUIRE(scene.registration.is_told_of_changes());
+    scene.kernel.datagrams.fail(ENETDOWN);
+    scene.pass(1s);
+    CHECK_FALSE(scene.registration.is_told_of_changes());
+    scene.keep();
+    REQUIRE(scene.is_kept());
+    CHECK(scene.registration.is_told_of_changes());
+    CHECK(scene.server.count(IsnsServer::registers) == 2);
+    CHECK(scene.kernel.datagrams.count() == 1);
+    CHECK(scene.server.notify());
+    CHECK(scene.server.inquire());
+    scene.pass(1s);
+    CHECK(scene.changes == 1);
+    CHECK(scene.server.acknowledged == 2);
 }
 
 TEST_CASE("over IPv6 it is the same, whatever an address looks like") {

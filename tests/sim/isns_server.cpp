@@ -105,6 +105,7 @@ std::size_t IsnsServer::count(std::uint16_t function) const {
 
 Peer* IsnsServer::accept(Socket& socket) {
     if (!listens) {
+        ++refused;
         return nullptr;
     }
     ++connections;

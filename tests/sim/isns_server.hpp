@@ -46,6 +46,7 @@ public:
     };
     std::vector<Asked> asked;
     std::size_t connections = 0;
+    std::size_t refused = 0;      ///< connections, too
     std::size_t acknowledged = 0; ///< inquiries and notifications that were answered well
     std::size_t count(std::uint16_t function) const;
     bool has_registered(const std::string& name) const { return registered_.contains(name); }
