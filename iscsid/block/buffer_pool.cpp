@@ -69,10 +69,7 @@ std::size_t BufferPool::rounded(std::size_t bytes) {
 
 base::MutableBytes BufferPool::claim(std::size_t bytes) {
     const unsigned order = order_of(bytes);
-    std::uint32_t page = take_kept(order);
-    if (page == none) {
-        page = take_page(order);
-    }
+    std::uint32_t page = take_page(order);
     if (page == none && join_kept()) {
         page = take_page(order);
     }
@@ -94,17 +91,21 @@ std::uint32_t BufferPool::take_kept(unsigned order) {
     return page;
 }
 
-/// Of the joined ones, cut off a larger one if need be.
+/// Cut off a larger one if need be: off the smallest that there is, kept or joined, so that the large ones
+/// stay whole for those who need them.
 std::uint32_t BufferPool::take_page(unsigned order) {
     unsigned found = order;
-    while (found < orders && free_[found] == none) {
+    while (found < orders && kept_[found] == none && free_[found] == none) {
         ++found;
     }
     if (found == orders) {
         return none;
     }
-    const std::uint32_t page = free_[found];
-    take_free(page);
+    std::uint32_t page = take_kept(found);
+    if (page == none) {
+        page = free_[found];
+        take_free(page);
+    }
     while (found > order) {
         --found;
         push_free(page + (1U << found), found);

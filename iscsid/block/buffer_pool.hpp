@@ -1,6 +1,7 @@
 // The one pool of data memory that all block queues of a shard share: a fixed arena cut by a buddy allocator
 // into blocks of 4 KiB .. 32 MiB. What was released is joined with its neighbours only when somebody needs
-// more than there is, so that sizes that come and go all the time are neither cut nor joined. After
+// more than there is in one piece, so that sizes that come and go all the time are neither cut nor joined; a
+// claim that finds none of its size cuts the smallest larger block, joined or not. After
 // construction nothing is allocated; a claim costs O(log n) but when it has to join, which is once for each
 // release.
 // Bytes belong to whoever claimed them until released. Those who find the pool empty can wait in line:

@@ -17,8 +17,11 @@ constexpr std::array<unsigned, 3> flag_choices{
     IORING_SETUP_CQSIZE,
 };
 
-/// The timeout's user_data; an Op lies at no such address, and what nobody waits for has 0.
-constexpr std::uint64_t wake_tag = 1;
+/// The user_data of a timeout, and of a change to it: its number and one of these. An Op lies at no odd
+/// address, and what nobody waits for has 0.
+constexpr std::uint64_t wake_mark = 1;
+constexpr std::uint64_t update_mark = 3;
+constexpr std::uint64_t marks = 4;
 
 constexpr unsigned wide_ring_workers_max = 1024;
 
@@ -37,6 +40,8 @@ base::Result<Ring> Ring::create(unsigned entries, SqeSize sqe_size) {
         if (rc == 0) {
             ring.live_ = true;
             ring.can_skip_success_ = (params.features & IORING_FEAT_CQE_SKIP) != 0;
+            // Both came with Linux 5.11, where no feature tells of the first.
+            ring.can_update_timeout_ = (params.features & IORING_FEAT_EXT_ARG) != 0;
             // Both came with Linux 5.19, where no feature tells of the second.
             ring.can_poll_first_ = flags != flag_choices.back();
             ring.deferred_ = (flags & IORING_SETUP_DEFER_TASKRUN) != 0;
@@ -53,8 +58,8 @@ base::Result<Ring> Ring::create(unsigned entries, SqeSize sqe_size) {
 
 Ring::Ring(Ring&& other) noexcept
     : ring_(other.ring_), live_(std::exchange(other.live_, false)), sqe_bytes_(other.sqe_bytes_),
-      can_skip_success_(other.can_skip_success_), can_poll_first_(other.can_poll_first_),
-      deferred_(other.deferred_) {}
+      can_skip_success_(other.can_skip_success_), can_update_timeout_(other.can_update_timeout_),
+      can_poll_first_(other.can_poll_first_), deferred_(other.deferred_) {}
 
 Ring::~Ring() {
     if (live_) {
@@ -115,17 +120,34 @@ void Ring::wake_by(base::TimePoint deadline) {
     const base::Duration since_boot = deadline.time_since_epoch();
     wake_time_.tv_sec = since_boot.count() / 1'000'000'000;
     wake_time_.tv_nsec = since_boot.count() % 1'000'000'000;
-    io_uring_sqe* sqe = raw_sqe();
-    if (!wake_at_) {
-        io_uring_prep_timeout(sqe, &wake_time_, 0, IORING_TIMEOUT_ABS);
-        io_uring_sqe_set_data64(sqe, wake_tag);
-    } else {
-        // Should it have ended just now there is nothing to change, and its end is a completion, too.
-        io_uring_prep_timeout_update(sqe, &wake_time_, wake_tag, IORING_TIMEOUT_ABS);
+    if (wake_at_ && can_update_timeout_) {
+        io_uring_sqe* sqe = raw_sqe();
+        io_uring_prep_timeout_update(sqe, &wake_time_, wake_number_ * marks + wake_mark, IORING_TIMEOUT_ABS);
         sqe->flags |= can_skip_success_ ? IOSQE_CQE_SKIP_SUCCESS : 0U;
-        io_uring_sqe_set_data(sqe, nullptr);
+        io_uring_sqe_set_data64(sqe, wake_number_ * marks + update_mark);
+    } else {
+        if (wake_at_) {
+            io_uring_sqe* sqe = raw_sqe();
+            io_uring_prep_timeout_remove(sqe, wake_number_ * marks + wake_mark, 0);
+            io_uring_sqe_set_data(sqe, nullptr);
+        }
+        ++wake_number_;
+        io_uring_sqe* sqe = raw_sqe();
+        io_uring_prep_timeout(sqe, &wake_time_, 0, IORING_TIMEOUT_ABS);
+        io_uring_sqe_set_data64(sqe, wake_number_ * marks + wake_mark);
     }
     wake_at_ = deadline;
+}
+
+void Ring::on_wake(std::uint64_t tag, int result) {
+    if (tag / marks != wake_number_) {
+        return; // Of a timeout before the one that lies at the kernel now.
+    }
+    // A change that failed (it came when the timeout had just ended, say) leaves the later time, or none: the
+    // next enter() gives the kernel a new timeout.
+    if (tag % marks == wake_mark || result < 0) {
+        wake_at_.reset();
+    }
 }
 
 void Ring::drain_task_work() {
@@ -155,8 +177,9 @@ unsigned Ring::run_completions() {
             break;
         }
         ++seen;
-        if (io_uring_cqe_get_data64(cqe) == wake_tag) {
-            wake_at_.reset();
+        const std::uint64_t tag = io_uring_cqe_get_data64(cqe);
+        if ((tag & 1U) != 0) {
+            on_wake(tag, cqe->res);
             continue;
         }
         auto* op = static_cast<Op*>(io_uring_cqe_get_data(cqe));

@@ -47,6 +47,8 @@ private:
     Ring() = default;
     io_uring_sqe* raw_sqe();
     void wake_by(base::TimePoint deadline);
+    /// A timeout of ours has ended, or a change to it: its completion.
+    void on_wake(std::uint64_t tag, int result);
     void drain_task_work();
 
     static constexpr unsigned batch_size = 256;
@@ -57,8 +59,11 @@ private:
     /// of its own sets and cancels a timer of the kernel each time, which is some 3 % of an I/O that is
     /// alone.
     base::Deadline wake_at_;
+    std::uint64_t wake_number_ = 0; ///< of that timeout: each has its own
     __kernel_timespec wake_time_{};
     bool can_skip_success_ = false;
+    /// A timeout's time can be changed (Linux 5.11); else it is taken back and another one given.
+    bool can_update_timeout_ = false;
     bool can_poll_first_ = false;
     bool deferred_ = false; ///< completions are made only in enter (DEFER_TASKRUN)
 };

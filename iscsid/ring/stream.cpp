@@ -2,6 +2,7 @@
 
 #include "base/check.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <string>
@@ -13,8 +14,10 @@ namespace {
 
 /// Sends of one turn: a peer that drains as fast as we fill must not keep the loop here.
 constexpr int sends_per_turn = 8;
-/// Receives of one turn, likewise. Each of them may bring a whole staging buffer.
+/// Receives of one turn, likewise; and as each of them may bring a whole staging buffer and more, which is
+/// copied and handled here while others wait, bytes after which no other follows.
 constexpr int receives_per_turn = 8;
+constexpr std::size_t received_bytes_per_turn = std::size_t{512} << 10;
 
 } // namespace
 
@@ -158,9 +161,10 @@ void Stream::arm_receive() {
 
 void Stream::on_received(Completion completion) {
     take(completion.result);
+    auto bytes = static_cast<std::size_t>(std::max(completion.result, 0));
     // What came back full has more behind it, most likely: what its bytes complete leaves with one enter, and
     // what is asked for next with one send.
-    for (int round = 1; round < receives_per_turn; ++round) {
+    for (int round = 1; round < receives_per_turn && bytes < received_bytes_per_turn; ++round) {
         if (state_ != State::open || drained_ || offer() == 0) {
             return;
         }
@@ -170,6 +174,7 @@ void Stream::on_received(Completion completion) {
             return;
         }
         take(n < 0 ? -errno : static_cast<int>(n));
+        bytes += static_cast<std::size_t>(std::max<ssize_t>(n, 0));
     }
 }
 
@@ -201,10 +206,16 @@ void Stream::take(int result) {
 void Stream::arm_timer() {
     base::Deadline deadline = engine_->deadline();
     // A deadline that moved away (every receive moves the NOP's) costs nothing here: the timer fires early,
-    // once, and is armed again then.
-    if (deadline && (!timer_.armed() || *deadline < armed_for_)) {
+    // once, and is armed again then. Nor does one that did not move: it stays with those of others that it
+    // was put together with.
+    if (!deadline || (timer_.armed() && (*deadline == armed_for_ || *deadline >= timer_.when()))) {
+        return;
+    }
+    // Seen from near, it may be due before the time that was chosen for one seen from far off.
+    const base::TimePoint wake = wake_for(*deadline, loop_.now());
+    if (!timer_.armed() || wake < timer_.when()) {
         armed_for_ = *deadline;
-        timer_.arm(wake_for(*deadline, loop_.now()));
+        timer_.arm(wake);
     }
 }
 

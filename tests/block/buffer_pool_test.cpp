@@ -93,6 +93,46 @@ TEST_CASE(
     }
 }
 
+TEST_CASE("a small claim is cut off a block that is idle, and the last whole one stays whole") {
+    auto pool = make_pool(64 * mib);
+    std::vector<base::MutableBytes> claims;
+    for (int i = 0; i < 32; ++i) {
+        claims.push_back(pool->claim(mib));
+    }
+    // One of a half of the pool stays claimed: only the other half can serve a claim of as much.
+    while (claims.size() > 1) {
+        pool->release(claims.back());
+        claims.pop_back();
+    }
+    for (std::size_t bytes : {std::size_t{4096}, std::size_t{8192}, std::size_t{3} << 18}) {
+        claims.push_back(pool->claim(bytes));
+        REQUIRE(claims.back().size() == bytes);
+    }
+    claims.push_back(pool->claim(32 * mib));
+    CHECK(claims.back().size() == 32 * mib);
+    claims.push_back(pool->claim(16 * mib));
+    CHECK(claims.back().size() == 16 * mib);
+    std::erase_if(claims, [](base::MutableBytes claim) { return claim.empty(); });
+    for (base::MutableBytes claim : claims) {
+        pool->release(claim);
+    }
+    // What was cut joins again.
+    claims.assign({pool->claim(32 * mib), pool->claim(32 * mib)});
+    for (base::MutableBytes claim : claims) {
+        REQUIRE(claim.size() == 32 * mib);
+        pool->release(claim);
+    }
+}
+
+TEST_CASE("of two blocks of one size, the one that came back is cut") {
+    auto pool = make_pool(4 * mib);
+    const base::MutableBytes large = pool->claim(mib);
+    pool->release(large);
+    const base::MutableBytes small = pool->claim(4096);
+    CHECK(small.data() == large.data());
+    pool->release(small);
+}
+
 TEST_CASE("a pool that is no power of two is used to its last page") {
     auto pool = make_pool(7 * 4096);
     std::vector<base::MutableBytes> claims;

@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <cstring>
+#include <functional>
 #include <random>
 #include <string>
 #include <sys/socket.h>
@@ -17,7 +18,8 @@ namespace {
 /// Sends a text, collects what comes, in small pieces of its own choosing.
 class Echo final : public base::Engine {
 public:
-    explicit Echo(std::string text) : out_(std::move(text)), staging_(97) {}
+    explicit Echo(std::string text, std::size_t staging_bytes = 97)
+        : out_(std::move(text)), staging_(staging_bytes) {}
 
     base::RxSpans rx_spans() override {
         std::size_t half = staging_.size() / 2;
@@ -25,6 +27,9 @@ public:
     }
     base::Result<void> rx_done(std::size_t n, base::TimePoint) override {
         in += std::string(base::text_of(base::Bytes(staging_).first(n)));
+        if (more) {
+            more();
+        }
         if (in.find("bad") != std::string::npos) {
             return base::fail(base::Errc::protocol, "bad bytes");
         }
@@ -46,6 +51,7 @@ public:
     std::string in;
     std::size_t sent = 0;
     base::Deadline due;
+    std::function<void()> more; ///< called when bytes were taken
 
 private:
     std::string out_;
@@ -151,6 +157,31 @@ TEST_CASE("a receive that came back full is followed by others in its turn, but 
         REQUIRE(::write(f.fds[1], word, std::strlen(word)) > 0);
         f.turn_until([&] { return engine.in.size() == size + std::strlen(word); });
         CHECK(engine.in.ends_with(word));
+    }
+    stream.close({base::Errc::cancelled, "done"}, ring::Stream::Ending::orderly);
+    f.turn_until([&] { return owner.closed == 1; });
+}
+
+TEST_CASE("a peer that sends as fast as its large bytes are taken has half a MiB of a turn") {
+    constexpr std::size_t piece_bytes = std::size_t{128} << 10;
+    constexpr std::size_t turn_bytes = std::size_t{512} << 10;
+    Fixture f;
+    const int room = 2 * piece_bytes;
+    REQUIRE(::setsockopt(f.fds[1], SOL_SOCKET, SO_SNDBUF, &room, sizeof room) == 0);
+    const std::string piece(piece_bytes, 'x');
+    Echo engine("", piece_bytes);
+    const auto send_piece = [&] {
+        REQUIRE(::send(f.fds[1], piece.data(), piece.size(), MSG_DONTWAIT) == std::ssize(piece));
+    };
+    engine.more = send_piece;
+    send_piece();
+    Owner owner;
+    ring::Stream stream(*f.loop, owner);
+    stream.open(f.fds[0], engine);
+    for (std::size_t turns = 1; turns <= 3; ++turns) {
+        const int before = owner.progress;
+        f.turn_until([&] { return owner.progress != before; });
+        CHECK(engine.in.size() == turns * turn_bytes);
     }
     stream.close({base::Errc::cancelled, "done"}, ring::Stream::Ending::orderly);
     f.turn_until([&] { return owner.closed == 1; });

@@ -55,13 +55,13 @@ void Kernel::after(base::Duration delay, Happening& who, std::uint32_t what) {
 void Kernel::wait(base::Deadline deadline) {
     if (due_.empty() || (deadline && *deadline < due_.front().at)) {
         stuck_ = !deadline;
-        stage_.now = deadline.value_or(stage_.now);
+        stage_.now = std::max(stage_.now, deadline.value_or(stage_.now));
         return;
     }
     std::pop_heap(due_.begin(), due_.end(), [](const Due& a, const Due& b) { return a.later(b); });
     const Due next = due_.back();
     due_.pop_back();
-    stage_.now = next.at;
+    stage_.now = std::max(stage_.now, next.at);
     ++happenings_;
     next.who->happen(next.what);
 }
@@ -182,8 +182,8 @@ base::Result<Ring> Ring::create(unsigned, SqeSize) {
 
 Ring::Ring(Ring&& other) noexcept
     : ring_(other.ring_), live_(other.live_), sqe_bytes_(other.sqe_bytes_),
-      can_skip_success_(other.can_skip_success_), can_poll_first_(other.can_poll_first_),
-      deferred_(other.deferred_) {}
+      can_skip_success_(other.can_skip_success_), can_update_timeout_(other.can_update_timeout_),
+      can_poll_first_(other.can_poll_first_), deferred_(other.deferred_) {}
 
 Ring::~Ring() = default;
 
