@@ -204,7 +204,8 @@ Result<void> Database::remove_again(const NodePlace& place) const {
 // Those who wait look every hundredth of a second (store_lock.cpp). Without a pause they would have to look
 // in the very moment between two batches.
 Result<void> in_batches(const Access& access, std::size_t count,
-                        const std::function<Result<void>(const Database&, std::size_t, std::size_t)>& batch) {
+                        const std::function<Result<void>(const Database&, std::size_t, std::size_t)>& batch,
+                        const std::function<void()>& unlocked) {
     using Clock = std::chrono::steady_clock;
     constexpr std::chrono::milliseconds own_turn{500};
     constexpr std::chrono::milliseconds turn_of_others{12};
@@ -215,9 +216,14 @@ Result<void> in_batches(const Access& access, std::size_t count,
             std::this_thread::sleep_for(turn_of_others);
             turn_began = Clock::now();
         }
-        Result<Database> database = Database::open_to_write(access.paths, access.lock_wait);
-        done = database ? batch(*database, begin, std::min(begin + batch_records_max, count))
-                        : fail(database.error());
+        {
+            Result<Database> database = Database::open_to_write(access.paths, access.lock_wait);
+            done = database ? batch(*database, begin, std::min(begin + batch_records_max, count))
+                            : fail(database.error());
+        }
+        if (unlocked) {
+            unlocked();
+        }
     }
     return done;
 }

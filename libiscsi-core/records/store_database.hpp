@@ -168,10 +168,12 @@ struct Access {
 };
 
 /// Walks over `count` things in batches of batch_records_max, each under a lock of its own, until a batch
-/// fails or the lock cannot be had. Others who wait for the lock get it at times.
+/// fails or the lock cannot be had. Others who wait for the lock get it at times. `unlocked` (may be empty)
+/// is called behind each batch, when its lock has been given back: what may block belongs there.
 base::Result<void> in_batches(
     const Access& access, std::size_t count,
-    const std::function<base::Result<void>(const Database&, std::size_t begin, std::size_t end)>& batch);
+    const std::function<base::Result<void>(const Database&, std::size_t begin, std::size_t end)>& batch,
+    const std::function<void()>& unlocked = {});
 
 /// Passes over what is gone; what is no file of ours becomes a warning. Other errors come back.
 base::Result<void> pass_over(const base::Error& error, Warnings& warnings);
