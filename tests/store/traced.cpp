@@ -243,7 +243,7 @@ bool fails(const Cut& cut, std::size_t number, const FileCall& call) {
     if (cut.at == 0 || number < cut.at) {
         return false;
     }
-    return cut.how == Cut::How::no_space ? needs_space(call) && call.path.starts_with(cut.full + "/")
+    return cut.how == Cut::How::no_space ? needs_space(call) && call.path.starts_with(cut.full)
                                          : number == cut.at || cut.how == Cut::How::fail_on;
 }
 

@@ -6,6 +6,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace iscsi::test {
@@ -38,7 +39,7 @@ struct Cut {
     };
     std::size_t at = 0; ///< from 1; 0 or more than there are: nothing happens
     How how = How::kill;
-    std::string full = {}; ///< a directory
+    std::string_view full = {}; ///< a directory
 };
 
 /// `what` gives the exit code.
