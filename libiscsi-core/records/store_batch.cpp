@@ -81,13 +81,18 @@ std::vector<Result<void>> Database::write_many(const std::vector<NodeWrite>& wri
     return outcomes;
 }
 
-/// Content first, before anything has changed: when the disk is full nothing has.
 Result<void> Database::write_all(const std::vector<NodeWrite>& writes) const {
+    Result<void> done = for_all(writes, check_place);
+    return done ? stage("nodes", [&](const Directory& staging) { return write_staged(writes, staging); })
+                : done;
+}
+
+/// Content first, before anything has changed: when the disk is full nothing has.
+Result<void> Database::write_staged(const std::vector<NodeWrite>& writes, const Directory& staging) const {
     std::vector<StagedFile> files;
     files.reserve(writes.size());
-    Result<void> done = for_all(writes, check_place);
     for (const NodeWrite& write : writes) {
-        Result<StagedFile> file = done ? root_.stage(file_text(write.node)) : fail(done.error());
+        Result<StagedFile> file = staging.stage(file_text(write.node));
         if (!file) {
             return fail(file.error());
         }
@@ -96,6 +101,7 @@ Result<void> Database::write_all(const std::vector<NodeWrite>& writes) const {
     for (const StagedFile& file : files) {
         file.start_sync();
     }
+    Result<void> done;
     for (StagedFile& file : files) {
         done = done ? file.sync() : done;
     }
@@ -104,6 +110,16 @@ Result<void> Database::write_all(const std::vector<NodeWrite>& writes) const {
 
 Result<void> Database::write_steps(const std::vector<NodeWrite>& writes,
                                    std::vector<StagedFile> files) const {
+    Result<void> done = put_steps(writes, std::move(files));
+    if (!done) {
+        undo_all(writes);
+        return done;
+    }
+    return for_all(writes,
+                   [&](const NodeWrite& write) { return remove_flat_twin(own_place(node_id(write.node))); });
+}
+
+Result<void> Database::put_steps(const std::vector<NodeWrite>& writes, std::vector<StagedFile> files) const {
     Result<void> done = together([&] {
         return for_all(writes, [&](const NodeWrite& write) {
             bool loses_link = write.old && (moves(write) || !keeps_link(*write.old, write.node));
@@ -122,11 +138,30 @@ Result<void> Database::write_steps(const std::vector<NodeWrite>& writes,
     };
     done = done ? together([&] { return for_all(writes, put_file); }) : done;
     done = done ? together([&] { return for_all(writes, put_link); }) : done;
-    done = done ? together([&] { return for_all(writes, leave_old); }) : done;
-    auto settle_twin = [&](const NodeWrite& write) {
-        return remove_flat_twin(own_place(node_id(write.node)));
-    };
-    return done ? for_all(writes, settle_twin) : done;
+    return done ? together([&] { return for_all(writes, leave_old); }) : done;
+}
+
+/// What is new goes again, so that to settle the batch needs no space: a disk that is full has none for the
+/// links. The links go first, as take_away() has it. A record that changed in its place is settled forwards.
+void Database::undo_all(const std::vector<NodeWrite>& writes) const {
+    std::vector<const NodeWrite*> undone;
+    Warnings ignored;
+    for (const NodeWrite& write : writes) {
+        if (!write.old || (moves(write) && read(write.old->place, ignored))) {
+            undone.push_back(&write);
+        }
+    }
+    static_cast<void>(together([&] {
+        return for_all(undone, [&](const NodeWrite* write) {
+            return unlink(write->node, own_place(node_id(write->node)));
+        });
+    }));
+    static_cast<void>(together([&] {
+        for (const NodeWrite* write : undone) {
+            undo(write->node, own_place(node_id(write->node)), write->old);
+        }
+        return Result<void>();
+    }));
 }
 
 /// Writes by itself what may have been written already.
@@ -189,7 +224,7 @@ Result<void> Database::remove_all(const std::vector<NodePlace>& places) const {
     auto files = [&] {
         return for_all(places, [&](const NodePlace& place) { return take_file_away(place); });
     };
-    return all_noted(texts, [&] {
+    return all_removals_noted(texts, [&] {
         Result<void> done = together(links);
         return done ? together(files) : done;
     });
@@ -204,7 +239,8 @@ Result<void> Database::remove_again(const NodePlace& place) const {
 // Those who wait look every hundredth of a second (store_lock.cpp). Without a pause they would have to look
 // in the very moment between two batches.
 Result<void> in_batches(const Access& access, std::size_t count,
-                        const std::function<Result<void>(const Database&, std::size_t, std::size_t)>& batch) {
+                        const std::function<Result<void>(const Database&, std::size_t, std::size_t)>& batch,
+                        const std::function<void()>& unlocked) {
     using Clock = std::chrono::steady_clock;
     constexpr std::chrono::milliseconds own_turn{500};
     constexpr std::chrono::milliseconds turn_of_others{12};
@@ -215,9 +251,14 @@ Result<void> in_batches(const Access& access, std::size_t count,
             std::this_thread::sleep_for(turn_of_others);
             turn_began = Clock::now();
         }
-        Result<Database> database = Database::open_to_write(access.paths, access.lock_wait);
-        done = database ? batch(*database, begin, std::min(begin + batch_records_max, count))
-                        : fail(database.error());
+        {
+            Result<Database> database = Database::open_to_write(access.paths, access.lock_wait);
+            done = database ? batch(*database, begin, std::min(begin + batch_records_max, count))
+                            : fail(database.error());
+        }
+        if (unlocked) {
+            unlocked();
+        }
     }
     return done;
 }

@@ -162,7 +162,7 @@ Result<void> Database::put(const Record& node, const NodePlace& place) const {
 }
 
 Result<void> Database::remove(const NodePlace& place) const {
-    return noted(path_of(place), {}, [&] { return take_away(place); });
+    return noted_removal(path_of(place), [&] { return take_away(place); });
 }
 
 /// The link first: what a crash leaves is a record that lacks it, and not a link to nothing.

@@ -98,6 +98,12 @@ public:
     /// directory; `replaced` a node's old path. A change may have others within.
     base::Result<void> noted(const std::string& subject, const std::string& replaced,
                              const std::function<base::Result<void>()>& steps) const;
+    /// noted() of what only removes. It goes on when it cannot be noted, or when earlier changes cannot be
+    /// settled: a full disk has no space for the note of the removal that would make some. A crash then
+    /// leaves at worst a record without its link, links of a discovery record that is gone, or an empty
+    /// directory.
+    base::Result<void> noted_removal(const std::string& subject,
+                                     const std::function<base::Result<void>()>& steps) const;
     /// One step of many changes: the directories that change in it are synced at its end.
     base::Result<void> together(const std::function<base::Result<void>()>& changes) const;
     /// An interface's own file. Errc::not_found.
@@ -129,7 +135,10 @@ private:
     base::Result<void> take_link_away(const NodePlace& place) const;
     base::Result<void> take_file_away(const NodePlace& place) const;
     base::Result<void> write_all(const std::vector<NodeWrite>& writes) const;
+    base::Result<void> write_staged(const std::vector<NodeWrite>& writes, const Directory& staging) const;
     base::Result<void> write_steps(const std::vector<NodeWrite>& writes, std::vector<StagedFile> files) const;
+    base::Result<void> put_steps(const std::vector<NodeWrite>& writes, std::vector<StagedFile> files) const;
+    void undo_all(const std::vector<NodeWrite>& writes) const;
     base::Result<void> write_again(const NodeWrite& write) const;
     base::Result<void> remove_all(const std::vector<NodePlace>& places) const;
     base::Result<void> remove_again(const NodePlace& place) const;
@@ -144,6 +153,12 @@ private:
     /// noted() of many node records, each "<subject>" or "<subject>//<replaced>". Has no change within.
     base::Result<void> all_noted(const std::vector<std::string>& texts,
                                  const std::function<base::Result<void>()>& steps) const;
+    /// The same for noted_removal().
+    base::Result<void> all_removals_noted(const std::vector<std::string>& texts,
+                                          const std::function<base::Result<void>()>& steps) const;
+    base::Result<void> note_many(const std::vector<std::string>& texts) const;
+    base::Result<void> after_note(const std::function<base::Result<void>()>& steps) const;
+    base::Result<void> forget_or_settle(base::Result<void> done) const;
     base::Result<void> settle_many() const;
     void recover() const;
     base::Result<void> settle_notes() const;
@@ -168,10 +183,12 @@ struct Access {
 };
 
 /// Walks over `count` things in batches of batch_records_max, each under a lock of its own, until a batch
-/// fails or the lock cannot be had. Others who wait for the lock get it at times.
+/// fails or the lock cannot be had. Others who wait for the lock get it at times. `unlocked` (may be empty)
+/// is called behind each batch, when its lock has been given back: what may block belongs there.
 base::Result<void> in_batches(
     const Access& access, std::size_t count,
-    const std::function<base::Result<void>(const Database&, std::size_t begin, std::size_t end)>& batch);
+    const std::function<base::Result<void>(const Database&, std::size_t begin, std::size_t end)>& batch,
+    const std::function<void()>& unlocked = {});
 
 /// Passes over what is gone; what is no file of ours becomes a warning. Other errors come back.
 base::Result<void> pass_over(const base::Error& error, Warnings& warnings);

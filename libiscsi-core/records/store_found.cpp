@@ -23,7 +23,7 @@ Result<void> clear_discovery(const Database& database, RecordKind kind, const Po
     if (!directory) {
         return fail(directory.error());
     }
-    return database.noted(fmt::format("{}/{}", layout.directory, name), {}, [&] {
+    return database.noted_removal(fmt::format("{}/{}", layout.directory, name), [&] {
         Result<void> done = directory->remove(layout.file);
         return done ? database.clear_discovery_leftovers(kind, name) : done;
     });

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <utility>
 
 namespace iscsi::records {
 namespace {
@@ -42,19 +43,23 @@ struct Batch {
     std::vector<Result<void>> outcomes;
 };
 
-/// Changes the records `ids` batch by batch, and tells of each, also of those that no batch reached.
+/// Changes the records `ids` batch by batch, and tells of each, also of those that no batch reached. Who is
+/// told may write to a full pipe: not while others wait for the lock.
 void change_all(const Access& access, std::span<const NodeId> ids, const Told& told,
                 const std::function<void(const Database&, Batch&)>& change) {
     std::size_t told_of = 0;
+    Batch batch({});
     auto one_batch = [&](const Database& database, std::size_t begin, std::size_t end) {
-        Batch batch(ids.subspan(begin, end - begin));
+        batch = Batch(ids.subspan(begin, end - begin));
         change(database, batch);
-        for (; told_of < end; ++told_of) {
-            told(ids[told_of], batch.outcomes[told_of - begin]);
-        }
         return Result<void>();
     };
-    Result<void> done = in_batches(access, ids.size(), one_batch);
+    auto tell = [&] {
+        for (const Result<void>& outcome : std::exchange(batch.outcomes, {})) {
+            told(ids[told_of++], outcome);
+        }
+    };
+    Result<void> done = in_batches(access, ids.size(), one_batch, tell);
     for (; told_of < ids.size(); ++told_of) {
         told(ids[told_of], done);
     }

@@ -100,12 +100,25 @@ Result<void> Database::stage(std::string_view top,
 Result<void> Database::noted(const std::string& subject, const std::string& replaced,
                              const std::function<Result<void>()>& steps) const {
     Result<void> done = note(note_text(subject, replaced));
-    if (!done) {
-        return done;
+    return done ? after_note(steps) : done;
+}
+
+Result<void> Database::noted_removal(const std::string& subject,
+                                     const std::function<Result<void>()>& steps) const {
+    if (note(subject)) {
+        return after_note(steps);
     }
+    Result<void> done = steps();
+    if (!done) {
+        static_cast<void>(settle(subject)); // as far as it goes; nothing tells the next writer
+    }
+    return done;
+}
+
+Result<void> Database::after_note(const std::function<Result<void>()>& steps) const {
     std::string_view name = note_names[changes_];
     ++changes_;
-    done = steps();
+    Result<void> done = steps();
     --changes_;
     if (done) {
         forget_note(name);
@@ -117,24 +130,38 @@ Result<void> Database::noted(const std::string& subject, const std::string& repl
 
 Result<void> Database::all_noted(const std::vector<std::string>& texts,
                                  const std::function<Result<void>()>& steps) const {
-    base::check(texts.size() <= batch_records_max, "a note is no longer than a file may be");
     if (!settled_) {
         return fail(settled_.error());
     }
-    Result<StagedFile> staged = root_.stage(fmt::format("{}\n", fmt::join(texts, "\n")));
-    Result<void> done = staged ? staged->sync() : fail(staged.error());
-    if (done) {
-        done = root_.take(std::move(*staged), batch_note_name);
+    Result<void> done = note_many(texts);
+    return forget_or_settle(done ? steps() : done);
+}
+
+Result<void> Database::all_removals_noted(const std::vector<std::string>& texts,
+                                          const std::function<Result<void>()>& steps) const {
+    if (!settled_) {
+        return steps(); // the note that is there is needed
     }
+    static_cast<void>(note_many(texts));
+    return forget_or_settle(steps());
+}
+
+Result<void> Database::forget_or_settle(Result<void> done) const {
     if (done) {
-        done = steps();
-    }
-    if (done) {
-        ::unlinkat(root_.fd(), batch_note_name.data(), 0); // as forget_note()
+        forget_note(batch_note_name);
     } else {
         settled_ = settle_many();
     }
     return done;
+}
+
+Result<void> Database::note_many(const std::vector<std::string>& texts) const {
+    base::check(texts.size() <= batch_records_max, "a note is no longer than a file may be");
+    return stage(tops[0], [&](const Directory& place) {
+        Result<StagedFile> staged = place.stage(fmt::format("{}\n", fmt::join(texts, "\n")));
+        Result<void> done = staged ? staged->sync() : fail(staged.error());
+        return done ? place.take(std::move(*staged), batch_note_name) : done;
+    });
 }
 
 Result<void> Database::note(const std::string& text) const {
@@ -207,6 +234,10 @@ Result<void> Database::settle_notes() const {
 
 Result<void> Database::settle_many() const {
     Result<std::string> texts = root_.read_hidden(batch_note_name);
+    Result<Directory> elsewhere = staging_of(tops[0]);
+    if (!texts && elsewhere) {
+        texts = elsewhere->read_hidden(batch_note_name);
+    }
     if (!texts) {
         Warnings ignored;
         return pass_over(texts.error(), ignored);
@@ -215,13 +246,14 @@ Result<void> Database::settle_many() const {
     for (std::string_view text : base::split(*texts, '\n')) {
         std::size_t end = text.find(separator);
         std::optional<NodePlace> node = parse_node_path(text.substr(0, end));
-        if (done && node) {
+        if (node) {
             std::size_t next = end == std::string_view::npos ? text.size() : end + separator.size();
-            done = settle_node(*node, parse_node_path(text.substr(next)));
+            Result<void> settled = settle_node(*node, parse_node_path(text.substr(next)));
+            done = done ? settled : done; // one that lacks space for its link may not stop the others
         }
     }
     if (done) {
-        ::unlinkat(root_.fd(), batch_note_name.data(), 0);
+        forget_note(batch_note_name);
     }
     return done;
 }
@@ -256,7 +288,8 @@ Result<void> Database::settle(std::string_view text) const {
 Result<void> Database::settle_node(const NodePlace& place, const std::optional<NodePlace>& replaced) const {
     Warnings ignored;
     Result<Record> node = read(place, ignored);
-    Result<void> done = node ? link(*node, place) : pass_over(node.error(), ignored);
+    Result<void> done = node ? Result<void>() : pass_over(node.error(), ignored);
+    Result<void> linked = node ? link(*node, place) : Result<void>(); // what removes goes on without
     if (done && replaced) {
         Result<Record> old = read(*replaced, ignored);
         done = !old ? pass_over(old.error(), ignored) : node ? take_away(*replaced) : link(*old, *replaced);
@@ -267,7 +300,8 @@ Result<void> Database::settle_node(const NodePlace& place, const std::optional<N
     if (done && node) {
         done = remove_flat_twin(place);
     }
-    return done ? remove_empty_directories(place) : done;
+    done = done ? remove_empty_directories(place) : done;
+    return done ? linked : done;
 }
 
 Result<void> Database::settle_iface(std::string_view name) const {

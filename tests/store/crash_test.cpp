@@ -159,14 +159,19 @@ void check_consistent(const Scene& scene, const Tree& tree) {
     }
 }
 
-/// Another command that writes comes by.
-Tree settle(const Scene& scene) {
-    auto done = scene.store.update_node(bystander(), [](Record&) { return base::Result<void>(); });
-    REQUIRE(done);
+/// Behind a command that writes.
+Tree settled_tree(const Scene& scene) {
     CHECK_FALSE(fs::exists(scene.store.paths().lock_dir() + "/lock.write"));
     Tree tree = take_tree(scene.db);
     CHECK(std::ranges::none_of(tree, [](const auto& entry) { return is_hidden(entry.first); }));
     return essence(std::move(tree));
+}
+
+/// Another command that writes comes by.
+Tree settle(const Scene& scene) {
+    auto done = scene.store.update_node(bystander(), [](Record&) { return base::Result<void>(); });
+    REQUIRE(done);
+    return settled_tree(scene);
 }
 
 void check_settled(const Scene& scene, const Tree& settled) {
@@ -199,6 +204,47 @@ bool check_cut(const Scene& scene, Cut cut) {
         CHECK(difference(essence(scene.after), settled).empty()); // it said that all is well
     }
     // Who types the command again gets what it says. What was deleted before the cut cannot be deleted twice.
+    auto again = scene.operation.run(scene.store);
+    CHECK(
+        (again || again.error().code == base::Errc::not_found || again.error().code == base::Errc::database));
+    CHECK(difference(essence(scene.after), essence(take_tree(scene.db))).empty());
+    return true;
+}
+
+bool only_adds(const Scene& scene) {
+    return std::ranges::all_of(scene.before, [&](const Tree::value_type& entry) {
+        auto found = scene.after.find(entry.first);
+        return found != scene.after.end() && found->second == entry.second;
+    });
+}
+
+/// The disk is full from the `at`th change on: a record can be removed all the same, and when there is space
+/// again all goes on. False when there is no such call any more.
+bool check_full_disk(const Scene& scene, std::size_t at) {
+    Traced traced = scene.cut_at({at, Cut::How::no_space, scene.db});
+    if (traced.calls.size() < at) {
+        CHECK(traced.exit_code == 0);
+        return false;
+    }
+    CAPTURE(at, describe(traced.calls.at(at - 1)));
+    check_readers(scene);
+    check_files(scene, take_tree(scene.db));
+    if (traced.exit_code != 0 && only_adds(scene)) {
+        CHECK(difference(essence(scene.before), essence(take_tree(scene.db))).empty()); // that needs no space
+    }
+    auto removal = [&] { return scene.store.remove_node(bystander()) ? 0 : 1; };
+    CHECK(run_traced(removal, {1, Cut::How::no_space, scene.db}).exit_code == 0);
+    records::Warnings warnings;
+    auto removed = scene.store.node(bystander(), warnings);
+    CHECK((!removed && removed.error().code == base::Errc::not_found));
+    auto record = std::ranges::find(scene.nodes_before, bystander(), records::node_id);
+    REQUIRE(record != scene.nodes_before.end());
+    CHECK(scene.store.write_node(*record));
+    Tree settled = settled_tree(scene);
+    check_settled(scene, settled);
+    if (traced.exit_code == 0) {
+        CHECK(difference(essence(scene.after), settled).empty());
+    }
     auto again = scene.operation.run(scene.store);
     CHECK(
         (again || again.error().code == base::Errc::not_found || again.error().code == base::Errc::database));
@@ -291,6 +337,22 @@ TEST_CASE("a system call that fails leaves the old records or the new ones, at t
 
 TEST_CASE("a disk that fails from some system call on leaves what the next writer can settle") {
     check_cuts(Cut::How::fail_on);
+}
+
+TEST_CASE("a disk that is full from some system call on lets records be removed, and then written again") {
+    if (!can_trace()) {
+        return;
+    }
+    constexpr std::size_t step = sanitized ? 7 : 1;
+    for (const Operation& operation : operations()) {
+        Scene scene(operation);
+        CAPTURE(operation.name);
+        std::size_t at = 1;
+        while (check_full_disk(scene, at)) {
+            at += step;
+        }
+        CHECK(at > 4);
+    }
 }
 
 TEST_CASE(

@@ -231,6 +231,24 @@ std::string describe(const FileCall& call) {
                        call.to.empty() || is_long ? "" : " -> ", is_long ? std::string() : call.to);
 }
 
+namespace {
+
+bool needs_space(const FileCall& call) {
+    return call.kind == Kind::create || call.kind == Kind::write || call.kind == Kind::mkdir ||
+           call.kind == Kind::symlink || call.kind == Kind::link;
+}
+
+/// Whether the `number`th call fails.
+bool fails(const Cut& cut, std::size_t number, const FileCall& call) {
+    if (cut.at == 0 || number < cut.at) {
+        return false;
+    }
+    return cut.how == Cut::How::no_space ? needs_space(call) && call.path.starts_with(cut.full)
+                                         : number == cut.at || cut.how == Cut::How::fail_on;
+}
+
+} // namespace
+
 Traced run_traced(const std::function<int()>& what, Cut cut) {
     constexpr int syscall_stop = SIGTRAP | 0x80;
     Traced traced;
@@ -261,7 +279,7 @@ Traced run_traced(const std::function<int()>& what, Cut cut) {
         if (info.op == PTRACE_SYSCALL_INFO_EXIT && inside) {
             traced.calls.back().failed = skipped || info.exit.is_error != 0;
             if (skipped) {
-                give_result(child.pid(), -EIO);
+                give_result(child.pid(), cut.how == Cut::How::no_space ? -ENOSPC : -EIO);
             }
         }
         std::optional<FileCall> call =
@@ -272,12 +290,11 @@ Traced run_traced(const std::function<int()>& what, Cut cut) {
             continue;
         }
         traced.calls.push_back(std::move(*call));
-        bool is_cut = traced.calls.size() == cut.at;
-        if (is_cut && cut.how == Cut::How::kill) {
+        if (traced.calls.size() == cut.at && cut.how == Cut::How::kill) {
             child.end();
             return traced;
         }
-        skipped = cut.at != 0 && (is_cut || (cut.how == Cut::How::fail_on && traced.calls.size() > cut.at));
+        skipped = fails(cut, traced.calls.size(), traced.calls.back());
         if (skipped) {
             skip_call(child.pid());
         }

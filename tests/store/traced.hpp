@@ -6,6 +6,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace iscsi::test {
@@ -31,12 +32,14 @@ struct Traced {
 /// What happens at a call.
 struct Cut {
     enum class How {
-        kill,    ///< the child ends before it
-        fail,    ///< it fails with EIO and changes nothing
-        fail_on, ///< so do all after it
+        kill,     ///< the child ends before it
+        fail,     ///< it fails with EIO and changes nothing
+        fail_on,  ///< so do all after it
+        no_space, ///< from it on whatever needs space below `full` fails with ENOSPC
     };
     std::size_t at = 0; ///< from 1; 0 or more than there are: nothing happens
     How how = How::kill;
+    std::string_view full = {}; ///< a directory
 };
 
 /// `what` gives the exit code.

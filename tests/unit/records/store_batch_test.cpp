@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <map>
+#include <span>
 
 using namespace iscsi;
 using namespace iscsi::records;
@@ -105,6 +106,19 @@ TEST_CASE("more records than a batch has are made, changed and removed, and each
     CHECK(fs::is_empty(temp.db("nodes")));
     CHECK(fs::is_empty(temp.db("send_targets/10.0.0.9,3260")));
     CHECK_FALSE(fs::exists(temp.db(".changes")));
+}
+
+TEST_CASE("who is told of records does not keep others from the database", "[store]") {
+    Many temp(batch_records_max + 1);
+    std::size_t written = 0;
+    auto write_another = [&](const NodeId&, const base::Result<void>&) {
+        written +=
+            temp.store.write_node(new_node("iqn.2001-04.com.example:another", portal)).has_value() ? 1 : 0;
+    };
+    temp.store.update_nodes(std::span(temp.ids).last(2), make_automatic, write_another);
+    CHECK(written == 2);
+    temp.store.remove_nodes(std::span(temp.ids).last(2), {}, write_another);
+    CHECK(written == 4);
 }
 
 TEST_CASE("of many records those that cannot be changed do not keep the others from it", "[store]") {

@@ -198,9 +198,13 @@ TEST_CASE("what cannot be settled stays noted, and one file can be changed all t
     write_file(temp.db("static"), "");
     fs::create_symlink("nodes/" + t1 + "/10.0.0.1,3260,1/default", temp.db(".change"));
     REQUIRE(temp.store.write_iface(*make_iface("if1")));
-    auto done = temp.store.remove_node({t1, portal, "default"});
+    auto done = temp.store.write_node(new_node(t1, portal, "if1"));
     REQUIRE_FALSE(done);
     CHECK(done.error().detail.find("cut off cannot be finished: " + temp.db("static")) != std::string::npos);
+    auto removed = temp.store.remove_node({t1, portal, "default"}); // which is tried all the same
+    REQUIRE_FALSE(removed);
+    CHECK(removed.error().detail.starts_with(temp.db("static") + ": "));
+    CHECK(count_nodes(temp.store) == 1);
     CHECK(fs::is_symlink(temp.db(".change")));
     fs::remove(temp.db("static"));
     REQUIRE(temp.store.remove_node({t1, portal, "default"}));
