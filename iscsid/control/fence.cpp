@@ -40,6 +40,15 @@ bool is_of_the_network(const base::Error& error) {
            error.code == Errc::cancelled;
 }
 
+/// What was lost may be at an address that left the login unanswered, and not where it was opened now. A
+/// daemon that took the session over, or a session after one of the same name, does not know where it was.
+bool was_left_standing(const ManagedSession& session, const shard::OpenReply& opened) {
+    if (session.endpoint.text.empty()) {
+        return session.addresses.has_last_beside(opened.endpoint);
+    }
+    return opened.endpoint != session.endpoint && session.addresses.is_last(session.endpoint);
+}
+
 } // namespace
 
 Stranded stranded(base::TimePoint lost_at, const wire::SessionParameters& lost, std::int32_t portal_group) {
@@ -80,10 +89,9 @@ void Daemon::on_successor(ManagedSession& session, const shard::OpenReply& opene
         log::warning("session {}: the target has moved to portal group {}", session.sid, opened.tpgt);
         return;
     }
-    const bool is_elsewhere = opened.endpoint != session.endpoint;
-    if (is_elsewhere && session.addresses.is_last(session.endpoint)) {
-        log::warning("session {}: {} port {}, where it was, takes connections and says nothing", session.sid,
-                     session.endpoint.text, session.endpoint.port);
+    if (was_left_standing(session, opened)) {
+        log::warning("session {}: where it may have been somebody takes connections and says nothing",
+                     session.sid);
         // Whoever stands still there may not have heard of its end from who answers here.
         ended_after.reset();
     } else if (!ended_after) {

@@ -34,9 +34,11 @@ void note_away(ManagedSession& session, const std::vector<shard::Endpoint>& away
     session.target_was_away |= last.text.empty() ? !away.empty() : std::ranges::count(away, last) != 0;
 }
 
-/// The next try begins at another address.
-void note_unanswered(ManagedSession& session, const shard::OpenFailure& failure) {
-    if (failure.at && is_unanswered(failure.error.code) && session.addresses.put_last(*failure.at)) {
+/// The next try begins at another address, if there is one.
+void note_unanswered(ManagedSession& session, const shard::OpenFailure& failure, bool is_one_of_several) {
+    const bool is_news =
+        failure.at && is_unanswered(failure.error.code) && session.addresses.put_last(*failure.at);
+    if (is_news && is_one_of_several) {
         log::warning("session {}: {} port {} took the connection and did not answer the login: {}; its other "
                      "addresses go before it from now on",
                      session.sid, failure.at->text, failure.at->port, failure.error.message());
@@ -337,9 +339,7 @@ ring::Task<tl::expected<void, shard::OpenFailure>> Daemon::open_place(ManagedSes
             co_return tl::expected<void, shard::OpenFailure>();
         }
         last = std::move(opened.error());
-        if (is_one_of_several) {
-            note_unanswered(session, last);
-        }
+        note_unanswered(session, last, is_one_of_several);
         if (last.error.code != base::Errc::transport && last.error.code != base::Errc::transport_timeout) {
             break;
         }

@@ -53,6 +53,8 @@ public:
     /// The login there was left unanswered. False when that is known of it.
     bool put_last(const shard::Endpoint& endpoint);
     bool is_last(const shard::Endpoint& endpoint) const;
+    /// Another one than `endpoint` was put last.
+    bool has_last_beside(const shard::Endpoint& endpoint) const;
     /// A login succeeded: all are equal again.
     void forget() { last_.clear(); }
     /// Sorts them: `first`, then the others as they came, then those that were put last, the one of longest

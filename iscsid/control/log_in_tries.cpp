@@ -83,6 +83,10 @@ bool AddressOrder::is_last(const shard::Endpoint& endpoint) const {
     return std::ranges::find(last_, endpoint) != last_.end();
 }
 
+bool AddressOrder::has_last_beside(const shard::Endpoint& endpoint) const {
+    return std::ranges::any_of(last_, [&](const auto& one) { return one != endpoint; });
+}
+
 std::size_t AddressOrder::sort(std::vector<shard::Endpoint>& endpoints, const shard::Endpoint& first) const {
     const auto place = [&](const shard::Endpoint& endpoint) {
         const auto found = std::ranges::find(last_, endpoint);

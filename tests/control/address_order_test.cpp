@@ -66,6 +66,8 @@ TEST_CASE("an address is one with its port") {
     order.put_last(at("a", 3261));
     CHECK(order.is_last(at("a", 3261)));
     CHECK_FALSE(order.is_last(at("a")));
+    CHECK(order.has_last_beside(at("a")));
+    CHECK_FALSE(order.has_last_beside(at("a", 3261)));
     CHECK(sorted(order, {"a", "b"}) == Sorted{{"a", "b"}, 2});
 }
 
