@@ -204,11 +204,19 @@ std::vector<Result<void>> Database::remove_many(const std::vector<NodePlace>& pl
                       : going.size() == 1 ? remove(places[i])
                                           : remove_again(places[i]);
         if (outcomes[i] && records[i] && is_used(places[i])) {
-            Result<NodePlace> back = write(*records[i], std::nullopt);
-            outcomes[i] = fail(back ? base::Error{Errc::session_exists, {}} : back.error());
+            outcomes[i] = fail(Errc::session_exists);
+            if (Result<void> back = put_back(*records[i]); !back) {
+                outcomes[i] = std::move(back);
+            }
         }
     }
     return outcomes;
+}
+
+/// Also where no note can be made, as the removal was: the worst that a crash leaves is a missing link.
+Result<void> Database::put_back(const Record& node) const {
+    const Result<NodePlace> written = write(node, std::nullopt);
+    return written ? Result<void>() : put(node, own_place(node_id(node)));
 }
 
 /// The links first, as take_away() has it.

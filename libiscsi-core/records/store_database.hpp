@@ -131,6 +131,7 @@ private:
                               const std::optional<StoredNode>& old) const;
     void undo(const Record& node, const NodePlace& place, const std::optional<StoredNode>& old) const;
     base::Result<void> put(const Record& node, const NodePlace& place) const;
+    base::Result<void> put_back(const Record& node) const;
     base::Result<void> take_away(const NodePlace& place) const;
     base::Result<void> take_link_away(const NodePlace& place) const;
     base::Result<void> take_file_away(const NodePlace& place) const;
