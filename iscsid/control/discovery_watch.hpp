@@ -72,6 +72,7 @@ private:
         records::DiscoveryChanges changes;
         std::vector<records::Record> fresh;           ///< nodes that were not there at the last look
         std::map<std::string, records::Record> taken; ///< nodes that were removed, as they were
+        base::Result<void> done;                      ///< if not, the rest is what was done nevertheless
     };
 
     bool is_isns() const { return discovery_.kind() == records::RecordKind::isns; }

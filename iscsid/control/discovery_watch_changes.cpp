@@ -48,6 +48,10 @@ DiscoveryWatch::bring_in(const records::DiscoveryUpdate& update, const Settings&
         if (!outcome) {
             co_return outcome;
         }
+        if (!outcome->done) {
+            co_await look_after(*outcome);
+            co_return base::fail(std::move(outcome->done.error()));
+        }
         say(outcome->changes);
         note_absences(outcome->changes.spared, present);
         co_await look_after(*outcome);
@@ -90,7 +94,12 @@ base::Result<DiscoveryWatch::Outcome> DiscoveryWatch::apply(records::DiscoveryUp
     };
     auto changes = store.apply_discovery(update, settings.config);
     if (!changes) {
-        return base::fail(std::move(changes.error()));
+        outcome.done = base::fail(std::move(changes.error()));
+        std::erase_if(outcome.taken, [&](const auto& taken) {
+            const auto node = store.node(records::node_id(taken.second), ignored);
+            return node || node.error().code != base::Errc::not_found;
+        });
+        return outcome;
     }
     outcome.changes = std::move(*changes);
     const std::set<std::string> removed = keys_of(outcome.changes.removed);
@@ -123,7 +132,9 @@ bool DiscoveryWatch::is_used(const records::NodeId& id) const {
 /// the last time gets its record back.
 ring::Task<void> DiscoveryWatch::look_after(const Outcome& outcome) {
     const std::set<std::string> removed = keys_of(outcome.changes.removed);
-    std::erase_if(to_log_in_, [&](const records::Record& node) { return removed.contains(key_of(node)); });
+    std::erase_if(to_log_in_, [&](const records::Record& node) {
+        return removed.contains(key_of(node)) || outcome.taken.contains(key_of(node));
+    });
     std::vector<records::Record> missing;
     for (const auto& [key, node] : outcome.taken) {
         if (host_.count_sessions(records::node_id(node)) != 0) {
@@ -137,6 +148,10 @@ ring::Task<void> DiscoveryWatch::look_after(const Outcome& outcome) {
         const records::Store store = store_aside();
         base::Result<void> all;
         for (const records::Record& node : missing) {
+            records::Warnings ignored;
+            if (store.node(records::node_id(node), ignored)) {
+                continue; // somebody made it anew
+            }
             if (auto written = store.write_node(node); !written) {
                 all = base::fail(std::move(written.error()));
             }
