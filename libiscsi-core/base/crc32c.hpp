@@ -12,6 +12,8 @@ namespace iscsi::base {
 class Crc32c {
 public:
     void add(Bytes bytes);
+    /// As add(), and copies the bytes to `to`, where there is room for all of them; the two do not overlap.
+    void copy(std::byte* to, Bytes from);
     std::uint32_t value() const { return ~state_; }
     void reset() { state_ = 0xffffffffU; }
 

@@ -4,19 +4,24 @@
 #pragma once
 
 #include "base/bytes.hpp"
+#include "base/registered_span.hpp"
 #include "base/result.hpp"
 #include "base/time.hpp"
 
+#include <cstddef>
 #include <span>
 #include <sys/uio.h>
 
 namespace iscsi::base {
 
 /// Where the next received bytes go: first `direct` (the rest of a payload, in its final place), then
-/// `staging`. Both empty: the machine takes no bytes for now.
+/// `staging`. All empty: the machine takes no bytes for now.
 struct RxSpans {
     MutableBytes direct;
     MutableBytes staging;
+    RegisteredSpan registered = {}; ///< when there is one the others are empty
+    /// At least so many bytes come, or the connection ends: the header that says so has come.
+    std::size_t promised = 0;
 };
 
 class Engine {
@@ -35,7 +40,10 @@ public:
     /// The bytes stay valid and unchanged until tx_done has counted them. Called again before that, it gives
     /// the same bytes (and perhaps more behind them).
     virtual std::span<iovec> tx_spans(std::span<iovec> out) = 0;
-    /// The first `n` bytes of the last tx_spans were taken by the socket.
+    /// What goes out next but lies in a registered buffer: tx_spans ends before it, and gives nothing while
+    /// it comes first. `behind` is how many pieces the last tx_spans gave.
+    virtual RegisteredSpan tx_registered(std::size_t /*behind*/) const { return {}; }
+    /// The first `n` bytes of the last tx_spans (or of tx_registered(0)) were taken by the socket.
     virtual void tx_done(std::size_t n) = 0;
 
     /// When to call at() if nothing else happens; empty = never.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 
 namespace iscsi::base {
 namespace {
@@ -60,7 +61,25 @@ const Row& row_of(Errc code) {
     return row == rows.end() ? rows.front() : *row;
 }
 
+// In the order of the enumerators.
+constexpr std::array<std::string_view, 23> cause_words{
+    "none",           "name_not_found",  "name_service_silent", "connection_refused", "no_route",
+    "no_answer",      "binding_failed",  "login_unanswered",    "login_cut",          "chap_refused",
+    "not_authorized", "target_unknown",  "target_removed",      "target_unavailable", "target_full",
+    "login_refused",  "chap_demanded",   "chap_declined",       "chap_algorithms",    "target_not_proved",
+    "portal_group",   "digest_declined", "key_unusable"};
+static_assert(cause_words.size() == static_cast<std::size_t>(Cause::key_unusable) + 1);
+
 } // namespace
+
+std::string_view text(Cause cause) {
+    return cause_words.at(static_cast<std::size_t>(cause));
+}
+
+Cause cause_of(std::string_view word) {
+    const auto* found = std::ranges::find(cause_words, word);
+    return found == cause_words.end() ? Cause::none : static_cast<Cause>(found - cause_words.begin());
+}
 
 int exit_code(Errc code) {
     return row_of(code).exit_code;
@@ -68,6 +87,22 @@ int exit_code(Errc code) {
 
 std::string_view text(Errc code) {
     return row_of(code).text;
+}
+
+Cause cause_of_connect(int error_number) {
+    switch (error_number) {
+    case ECONNREFUSED:
+        return Cause::connection_refused;
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+    case EHOSTDOWN:
+    case ENETDOWN:
+        return Cause::no_route;
+    case ETIMEDOUT:
+        return Cause::no_answer;
+    default:
+        return Cause::none;
+    }
 }
 
 std::string Error::message() const {

@@ -3,6 +3,7 @@
 // own are not errors: see check.hpp. Values only; any thread.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -58,10 +59,46 @@ int exit_code(Errc code);
 /// open-iscsi's short text for the exit code of `code`, e.g. "session exists".
 std::string_view text(Errc code);
 
+/// What happened, where a person can be told what to try and the kind of failure does not say it. No program
+/// decides by it. Those of a refused login are the statuses of RFC 7143 section 11.13.5.
+enum class Cause : std::uint8_t {
+    none,
+    name_not_found,      ///< no name server knows the portal's name
+    name_service_silent, ///< none answers
+    connection_refused,  ///< by the portal's host: nobody listens at the port
+    no_route,            ///< to the portal's address
+    no_answer,           ///< to the attempts to connect
+    binding_failed,      ///< to the network device or the local address of the interface record
+    login_unanswered,    ///< connected, and the login got no end in time
+    login_cut,           ///< connected, and the other end closed during the login
+    chap_refused,        ///< status 0201; also one without CHAP where the target asks for it
+    not_authorized,      ///< status 0202
+    target_unknown,      ///< status 0203
+    target_removed,      ///< status 0204
+    target_unavailable,  ///< statuses 0300 and 0301
+    target_full,         ///< statuses 0206 and 0302
+    login_refused,       ///< any other status
+    chap_demanded,       ///< AuthMethod=None was offered, the target wants another
+    chap_declined,       ///< AuthMethod=CHAP was offered, the target does not want it
+    chap_algorithms,     ///< the target supports none of those that were offered
+    target_not_proved,   ///< CHAP of the other direction: the target is not who it should be
+    portal_group,        ///< another one than the record says
+    digest_declined,     ///< a digest that the record demands
+    key_unusable,        ///< a key's value in the negotiation
+};
+
+/// "connection_refused", ...
+std::string_view text(Cause cause);
+/// The reverse; none for a word that is no cause.
+Cause cause_of(std::string_view word);
+/// Of a connect(2) that failed with that errno; none for one that says nothing of the way.
+Cause cause_of_connect(int error_number);
+
 /// A failure with the detail a person needs: which key, which portal, what was expected.
 struct Error {
     Errc code = Errc::unknown;
-    std::string detail; ///< one line, no trailing newline, safe to print; may be empty
+    std::string detail{}; ///< one line, no trailing newline, safe to print; may be empty
+    Cause cause = Cause::none;
 
     /// The detail, or the text of the code when there is none.
     std::string message() const;

@@ -3,6 +3,8 @@
 // through the same member. Not locked: one thread at a time.
 #pragma once
 
+#include <cstddef>
+
 namespace iscsi::base {
 
 /// `Next` is the member that links: `Fifo<&Command::next>`. What is derived from the class of that member can
@@ -43,6 +45,15 @@ public:
         last_ = empty() ? others.last_ : last_;
         first_ = others.first_;
         others = {};
+    }
+
+    /// How many there are. It walks along them: for people, and for no I/O.
+    std::size_t count() const {
+        std::size_t counted = 0;
+        for (const T* one = first_; one != nullptr; one = one->*Next) {
+            ++counted;
+        }
+        return counted;
     }
 
 private:

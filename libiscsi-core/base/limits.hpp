@@ -41,7 +41,8 @@ inline constexpr std::size_t chap_challenge_bytes = 32;
 inline constexpr std::uint32_t data_segment_max =
     (1U << 24) - 1;                            ///< largest DataSegmentLength (24-bit field)
 inline constexpr std::size_t tasks_max = 2048; ///< node.session.cmds_max's upper bound
-inline constexpr std::size_t staging_bytes = std::size_t{128} * 1024; ///< receive staging of one connection
+inline constexpr std::size_t staging_bytes = std::size_t{132} * 1024; ///< receive staging of one connection:
+                                                                      ///< two reads of 64 KiB, with headers
 inline constexpr std::size_t sense_bytes_max = 252;                   ///< SPC-4 4.5.1
 inline constexpr std::size_t luns_max = std::size_t{16} * 1024;       ///< of one REPORT LUNS answer
 
@@ -106,7 +107,8 @@ inline constexpr std::chrono::hours scsi_drain_timeout{24}; ///< of the command 
 // Block side.
 inline constexpr std::uint32_t block_request_bytes_max =
     32U << 20;                                             ///< the NBD protocol's default maximum payload
-inline constexpr std::size_t nbd_clients_max = 64;         ///< of one export
+inline constexpr unsigned queues_max = 16;                 ///< of a block device (iscsid.queues)
+inline constexpr std::size_t nbd_clients_max = 64;         ///< of one queue of an export
 inline constexpr std::size_t nbd_requests_max = 128;       ///< in progress for one client
 inline constexpr std::size_t shard_pool_bytes = 64U << 20; ///< data pool shared by a shard's LUNs
 inline constexpr std::size_t pools_share = 8; ///< of the machine's memory, the part that all pools may have
@@ -121,6 +123,9 @@ inline constexpr std::size_t ipc_line_bytes_max = std::size_t{16} * 1024 * 1024;
 inline constexpr std::size_t ipc_clients_max = 256;
 inline constexpr std::size_t ipc_guests_max = 16; ///< connections of all users but root, beside those
 inline constexpr std::size_t ipc_guest_line_bytes_max = 4096;
+inline constexpr std::size_t ipc_monitors_max = 16;
+/// Events for one that does not read; what comes then is counted and left out.
+inline constexpr std::size_t ipc_monitor_backlog_bytes = std::size_t{256} * 1024;
 inline constexpr std::size_t state_file_bytes_max =
     std::size_t{64} * 1024 * 1024; ///< of one session: luns_max units of some 1.5 KiB fit
 

@@ -1,7 +1,10 @@
 #include "base/crc32c.hpp"
 
+#include <algorithm>
 #include <array>
 #include <catch2/catch.hpp>
+#include <random>
+#include <vector>
 
 using iscsi::base::Bytes;
 using iscsi::base::Crc32c;
@@ -15,6 +18,17 @@ std::array<std::byte, 32> pattern(int first, int step) {
         bytes[i] = static_cast<std::byte>(first + step * static_cast<int>(i));
     }
     return bytes;
+}
+
+/// As the RFC defines it, bit by bit (section 13.1), apart from the last inversion.
+std::uint32_t state_after(std::uint32_t state, Bytes bytes) {
+    for (std::byte byte : bytes) {
+        state ^= std::to_integer<std::uint32_t>(byte);
+        for (int bit = 0; bit < 8; ++bit) {
+            state = (state >> 1) ^ ((state & 1) != 0 ? 0x82f63b78U : 0);
+        }
+    }
+    return state;
 }
 
 } // namespace
@@ -63,4 +77,47 @@ TEST_CASE("a crc32c starts over after reset", "[rfc7143-13.1]") {
     running.add(zeroes);
     CHECK(running.value() == 0x8a9136aaU);
     CHECK(crc32c({}) == 0);
+}
+
+TEST_CASE("what is copied is added up, whatever its length and its place", "[rfc7143-13.1]") {
+    constexpr std::size_t longest = 3000;
+    constexpr std::byte untouched{0xee};
+    std::mt19937 rng(7);
+    std::vector<std::byte> from(longest + 64);
+    std::generate(from.begin(), from.end(), [&rng] { return static_cast<std::byte>(rng()); });
+    for (std::size_t bytes = 0; bytes <= longest; bytes += bytes < 600 ? 1 : 1 + rng() % 40) {
+        CAPTURE(bytes);
+        const std::size_t at = rng() % 64;
+        const std::size_t before = rng() % 64; // added up already
+        std::vector<std::byte> to(bytes + 128, untouched);
+        Crc32c running;
+        running.add(Bytes(from).first(before));
+        running.copy(to.data() + at, Bytes(from).subspan(before, bytes));
+        REQUIRE(~running.value() == state_after(0xffffffffU, Bytes(from).first(before + bytes)));
+        const auto first = to.begin() + static_cast<std::ptrdiff_t>(at);
+        const auto end = first + static_cast<std::ptrdiff_t>(bytes);
+        REQUIRE(std::equal(first, end, from.begin() + static_cast<std::ptrdiff_t>(before)));
+        REQUIRE(std::all_of(to.begin(), first, [](std::byte b) { return b == untouched; }));
+        REQUIRE(std::all_of(end, to.end(), [](std::byte b) { return b == untouched; }));
+    }
+}
+
+TEST_CASE("a long copy is added up in any pieces", "[rfc7143-13.1]") {
+    std::mt19937 rng(11);
+    std::vector<std::byte> from(300'000);
+    std::generate(from.begin(), from.end(), [&rng] { return static_cast<std::byte>(rng()); });
+    const std::uint32_t whole = ~state_after(0xffffffffU, from);
+    for (std::size_t longest : {64U, 700U, 5000U, 70'000U, 300'000U}) {
+        CAPTURE(longest);
+        std::vector<std::byte> to(from.size());
+        Crc32c running;
+        for (std::size_t at = 0; at < from.size();) {
+            const std::size_t bytes =
+                std::min(from.size() - at, longest == from.size() ? longest : 1 + rng() % longest);
+            running.copy(to.data() + at, Bytes(from).subspan(at, bytes));
+            at += bytes;
+        }
+        REQUIRE(running.value() == whole);
+        REQUIRE(to == from);
+    }
 }

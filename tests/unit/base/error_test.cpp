@@ -3,6 +3,7 @@
 
 #include <array>
 #include <catch2/catch.hpp>
+#include <cerrno>
 #include <set>
 #include <string>
 
@@ -61,4 +62,13 @@ TEST_CASE("a failed result carries its error on", "[result]") {
     REQUIRE_FALSE(result.has_value());
     CHECK(result.error().code == Errc::invalid);
     CHECK(result.error().detail == "no number");
+}
+
+TEST_CASE("what a connect that failed says of the way") {
+    CHECK(base::cause_of_connect(ECONNREFUSED) == base::Cause::connection_refused);
+    for (int number : {EHOSTUNREACH, ENETUNREACH, EHOSTDOWN, ENETDOWN}) {
+        CHECK(base::cause_of_connect(number) == base::Cause::no_route);
+    }
+    CHECK(base::cause_of_connect(ETIMEDOUT) == base::Cause::no_answer);
+    CHECK(base::cause_of_connect(EACCES) == base::Cause::none);
 }
