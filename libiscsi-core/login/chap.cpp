@@ -21,7 +21,8 @@ tl::unexpected<base::Error> broken(std::string_view why) {
 }
 
 tl::unexpected<base::Error> refused(std::string_view why) {
-    return base::fail(Errc::authentication, fmt::format("CHAP: {}", why));
+    return base::fail(
+        base::Error{Errc::authentication, fmt::format("CHAP: {}", why), base::Cause::target_not_proved});
 }
 
 /// The values of exactly these keys, in this order; empty when one is missing, repeated or too many
@@ -169,7 +170,9 @@ Result<ChapAlgorithm> Chap::chosen(std::string_view value) const {
 
 Result<void> Chap::on_challenge(std::span<const wire::KeyValue> keys, wire::KeyWriter& out) {
     if (keys.size() == 1 && keys[0].key == "CHAP_A" && keys[0].value == "Reject") {
-        return refused("the target supports none of the algorithms offered");
+        return base::fail(base::Error{Errc::authentication,
+                                      "CHAP: the target supports none of the algorithms offered",
+                                      base::Cause::chap_algorithms});
     }
     auto values = exactly<3>(keys, {"CHAP_A", "CHAP_I", "CHAP_C"});
     if (!values) {

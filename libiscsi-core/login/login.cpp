@@ -51,6 +51,7 @@ Result<void> check_identity(const LoginConfig& config) {
 
 Login::Login(LoginConfig config)
     : config_(std::move(config)), negotiation_(config_.offers, config_.discovery), chap_(config_.chap),
+      transcript_(config_.transcript ? std::make_unique<Transcript>() : nullptr),
       reader_(base::limits::login_data_segment_max), out_(base::limits::login_text_bytes_max) {}
 
 Result<std::unique_ptr<Login>> Login::make(LoginConfig config) {
@@ -100,6 +101,9 @@ Result<void> Login::rx_done(std::size_t n, base::TimePoint /*now*/) {
     if (!*complete) {
         return {};
     }
+    if (transcript_) {
+        transcript_->received(reader_.header(), reader_.data());
+    }
     Result<void> handled = on_response();
     if (!handled) {
         state_ = State::failed;
@@ -125,8 +129,10 @@ Result<void> Login::at(base::TimePoint now) {
         return {};
     }
     state_ = State::failed;
-    return base::fail(Errc::pdu_timeout, fmt::format("no end of the login in time, in {} after {} responses",
-                                                     wire::text(stage_), exchanges_));
+    return base::fail(base::Error{
+        Errc::pdu_timeout,
+        fmt::format("no end of the login in time, in {} after {} responses", wire::text(stage_), exchanges_),
+        base::Cause::login_unanswered});
 }
 
 // ---- responses
@@ -255,9 +261,11 @@ Result<void> Login::on_auth_method(std::string_view value) {
         return broken("AuthMethod for the second time");
     }
     if (value != wanted) {
-        return base::fail(Errc::authentication,
-                          fmt::format("AuthMethod={} was offered, the target answered {}", wanted,
-                                      base::printable(value, 80)));
+        return base::fail(
+            base::Error{Errc::authentication,
+                        fmt::format("AuthMethod={} was offered, the target answered {}", wanted,
+                                    base::printable(value, 80)),
+                        config_.chap.enabled() ? base::Cause::chap_declined : base::Cause::chap_demanded});
     }
     auth_answered_ = true;
     return {};
@@ -268,17 +276,21 @@ Result<void> Login::check_portal_group() const {
     if (config_.expected_tpgt < 0 || theirs < 0 || theirs == config_.expected_tpgt) {
         return {};
     }
-    return base::fail(Errc::fatal_login, fmt::format("the target's portal group is {}, {} was expected",
-                                                     theirs, config_.expected_tpgt));
+    return base::fail(base::Error{
+        Errc::fatal_login,
+        fmt::format("the target's portal group is {}, {} was expected", theirs, config_.expected_tpgt),
+        base::Cause::portal_group});
 }
 
 Result<void> Login::check_security_done() const {
     if (!config_.chap.enabled() || (auth_answered_ && chap_.proved())) {
         return {};
     }
-    return base::fail(Errc::authentication, auth_answered_ && chap_.ready_to_leave()
-                                                ? "the target did not authenticate itself"
-                                                : "the target skipped the authentication that was asked for");
+    const bool is_unproved = auth_answered_ && chap_.ready_to_leave();
+    return base::fail(base::Error{Errc::authentication,
+                                  is_unproved ? "the target did not authenticate itself"
+                                              : "the target skipped the authentication that was asked for",
+                                  is_unproved ? base::Cause::target_not_proved : base::Cause::chap_declined});
 }
 
 // ---- stages
@@ -362,6 +374,9 @@ void Login::send_part() {
     request.exp_stat_sn = exp_stat_sn_ ? exp_stat_sn_->value() : 0;
     sent_flags_ = request.flags;
     sender_.queue(wire::generic(request), data);
+    if (transcript_) {
+        transcript_->sent(wire::generic(request), data);
+    }
 }
 
 } // namespace iscsi::login

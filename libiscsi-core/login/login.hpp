@@ -11,6 +11,7 @@
 #include "login/negotiation.hpp"
 #include "login/pdu_io.hpp"
 #include "login/targets.hpp"
+#include "login/transcript.hpp"
 #include "wire/keys.hpp"
 #include "wire/opcode.hpp"
 #include "wire/parameters.hpp"
@@ -37,6 +38,7 @@ struct LoginConfig {
     ChapConfig chap;                 ///< username empty: AuthMethod=None
     std::int32_t expected_tpgt = -1; ///< -1: any; another one than the target's fails the login
     base::TimePoint deadline;        ///< of the whole login
+    bool transcript = false;         ///< keep one, see Login::transcript
 };
 
 /// Where a target says it has moved (status class 01).
@@ -84,6 +86,8 @@ public:
     /// know. Nothing was proved so far, so offering MD5 alone on a new connection gives nothing away that the
     /// operator did not allow.
     bool md5_alone_may_do() const;
+    /// What was said so far, one line each (login/transcript.hpp); empty when LoginConfig did not ask for it.
+    std::vector<std::string> transcript() const;
     /// Set when the login failed with Errc::redirected.
     const std::optional<Redirect>& redirect() const { return redirect_; }
 
@@ -118,6 +122,7 @@ private:
     Chap chap_;
     bool auth_answered_ = false; ///< AuthMethod, with what we wanted
 
+    std::unique_ptr<Transcript> transcript_; ///< when one is kept
     PduReader reader_;
     PduSender sender_;
     wire::KeyWriter out_;         ///< of the next request

@@ -33,6 +33,28 @@ Errc kind_of(LoginStatus status) {
     return Errc::protocol;
 }
 
+base::Cause cause_of(LoginStatus status) {
+    using base::Cause;
+    switch (status) {
+    case LoginStatus::authentication_failure:
+        return Cause::chap_refused;
+    case LoginStatus::authorization_failure:
+        return Cause::not_authorized;
+    case LoginStatus::not_found:
+        return Cause::target_unknown;
+    case LoginStatus::target_removed:
+        return Cause::target_removed;
+    case LoginStatus::target_error:
+    case LoginStatus::service_unavailable:
+        return Cause::target_unavailable;
+    case LoginStatus::too_many_connections:
+    case LoginStatus::out_of_resources:
+        return Cause::target_full;
+    default:
+        return Cause::login_refused;
+    }
+}
+
 } // namespace
 
 Result<void> Login::on_failure_status(const wire::LoginResponse& response) {
@@ -40,8 +62,14 @@ Result<void> Login::on_failure_status(const wire::LoginResponse& response) {
         in_text_ += base::text_of(reader_.data());
         return on_redirect();
     }
-    return base::fail(kind_of(status_), fmt::format("the target refused the login with status {:04x}: {}",
-                                                    response.status.get(), wire::text(status_)));
+    return base::fail(base::Error{kind_of(status_),
+                                  fmt::format("the target refused the login with status {:04x}: {}",
+                                              response.status.get(), wire::text(status_)),
+                                  cause_of(status_)});
+}
+
+std::vector<std::string> Login::transcript() const {
+    return transcript_ ? transcript_->lines() : std::vector<std::string>();
 }
 
 bool Login::md5_alone_may_do() const {

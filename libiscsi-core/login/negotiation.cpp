@@ -21,12 +21,16 @@ using base::Result;
 constexpr std::size_t unknown_keys_max = 128;
 
 tl::unexpected<base::Error> broken(std::string_view key, std::string_view value, std::string_view why) {
-    return base::fail(Errc::protocol, fmt::format("the target sent {}={}: {}", base::printable(key, 64),
-                                                  base::printable(value, 80), why));
+    return base::fail(base::Error{
+        Errc::protocol,
+        fmt::format("the target sent {}={}: {}", base::printable(key, 64), base::printable(value, 80), why),
+        base::Cause::key_unusable});
 }
 
 tl::unexpected<base::Error> digest_declined(std::string_view key) {
-    return base::fail(Errc::fatal_login, fmt::format("the target does not agree to {}=CRC32C", key));
+    return base::fail(base::Error{Errc::fatal_login,
+                                  fmt::format("the target does not agree to {}=CRC32C", key),
+                                  base::Cause::digest_declined});
 }
 
 bool is_reserved_answer(std::string_view value) {

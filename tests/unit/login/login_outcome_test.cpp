@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 
+using iscsi::base::Cause;
 using iscsi::base::Errc;
 using iscsi::login::Login;
 using iscsi::login::LoginConfig;
@@ -52,20 +53,28 @@ TEST_CASE("each status tells the caller whether to come back",
     struct Row {
         std::uint16_t status;
         Errc code;
+        Cause cause;
         const char* text;
     };
-    const auto row = GENERATE(
-        Row{0x0200, Errc::fatal_login, "initiator error"},
-        Row{0x0201, Errc::authentication, "authentication"},
-        Row{0x0202, Errc::authentication, "authorization"}, Row{0x0203, Errc::fatal_login, "not found"},
-        Row{0x0204, Errc::fatal_login, "removed"}, Row{0x0205, Errc::fatal_login, "version"},
-        Row{0x0206, Errc::fatal_login, "too many connections"},
-        Row{0x0207, Errc::fatal_login, "missing parameter"}, Row{0x0208, Errc::fatal_login, "included"},
-        Row{0x0209, Errc::fatal_login, "session type"}, Row{0x020a, Errc::fatal_login, "does not exist"},
-        Row{0x020b, Errc::fatal_login, "invalid"}, Row{0x02ff, Errc::fatal_login, "initiator error"},
-        Row{0x0300, Errc::login, "target error"}, Row{0x0301, Errc::login, "unavailable"},
-        Row{0x0302, Errc::login, "resources"}, Row{0x03ff, Errc::login, "target error"},
-        Row{0x0400, Errc::protocol, "0400"}, Row{0xffff, Errc::protocol, "ffff"});
+    const auto row = GENERATE(Row{0x0200, Errc::fatal_login, Cause::login_refused, "initiator error"},
+                              Row{0x0201, Errc::authentication, Cause::chap_refused, "authentication"},
+                              Row{0x0202, Errc::authentication, Cause::not_authorized, "authorization"},
+                              Row{0x0203, Errc::fatal_login, Cause::target_unknown, "not found"},
+                              Row{0x0204, Errc::fatal_login, Cause::target_removed, "removed"},
+                              Row{0x0205, Errc::fatal_login, Cause::login_refused, "version"},
+                              Row{0x0206, Errc::fatal_login, Cause::target_full, "too many connections"},
+                              Row{0x0207, Errc::fatal_login, Cause::login_refused, "missing parameter"},
+                              Row{0x0208, Errc::fatal_login, Cause::login_refused, "included"},
+                              Row{0x0209, Errc::fatal_login, Cause::login_refused, "session type"},
+                              Row{0x020a, Errc::fatal_login, Cause::login_refused, "does not exist"},
+                              Row{0x020b, Errc::fatal_login, Cause::login_refused, "invalid"},
+                              Row{0x02ff, Errc::fatal_login, Cause::login_refused, "initiator error"},
+                              Row{0x0300, Errc::login, Cause::target_unavailable, "target error"},
+                              Row{0x0301, Errc::login, Cause::target_unavailable, "unavailable"},
+                              Row{0x0302, Errc::login, Cause::target_full, "resources"},
+                              Row{0x03ff, Errc::login, Cause::login_refused, "target error"},
+                              Row{0x0400, Errc::protocol, Cause::login_refused, "0400"},
+                              Row{0xffff, Errc::protocol, Cause::login_refused, "ffff"});
     FakeLoginTarget target;
     target.edit = [&](LoginAnswer& answer, std::size_t) {
         // Nothing else of such a response is valid.
@@ -82,6 +91,7 @@ TEST_CASE("each status tells the caller whether to come back",
     CHECK(engine->sequence_numbers().max_cmd_sn == base::CmdSn());
     CHECK(engine->tx_spans({}).empty());
     CHECK(result.error().code == row.code);
+    CHECK(result.error().cause == row.cause);
     CHECK_THAT(result.error().detail, Catch::Contains(row.text));
     CHECK(engine->status() == static_cast<wire::LoginStatus>(row.status));
 }
@@ -166,7 +176,9 @@ TEST_CASE("another portal group than the expected one fails the login", "[rfc714
     FakeLoginTarget target;
     LoginConfig config = normal();
     config.expected_tpgt = 2;
-    CHECK(failure(target, config).code == Errc::fatal_login);
+    const base::Error error = failure(target, config);
+    CHECK(error.code == Errc::fatal_login);
+    CHECK(error.cause == Cause::portal_group);
     CHECK(target.requests.size() == 1);
     FakeLoginTarget same;
     config.expected_tpgt = 1;
@@ -242,12 +254,15 @@ TEST_CASE("mutual CHAP proves the target too", "[rfc7143-12.1.3][CHAP-01][CHAP-0
 
 TEST_CASE("authentication that was asked for cannot be skipped", "[rfc7143-12.1.3][CHAP-09][CHAP-06]") {
     FakeLoginTarget target;
+    Cause cause = Cause::target_not_proved;
     SECTION("by answering None") {
         target.security_text = "TargetPortalGroupTag=1\nAuthMethod=None";
+        cause = Cause::chap_declined;
         target.security_text += "\nTargetAlias=x\n";
     }
     SECTION("by rejecting the method") {
         target.security_text = "AuthMethod=Reject\n";
+        cause = Cause::chap_declined;
     }
     SECTION("by not proving itself") {
         target.edit_proof = [](const std::string&) { return std::string(); };
@@ -261,7 +276,17 @@ TEST_CASE("authentication that was asked for cannot be skipped", "[rfc7143-12.1.
     SECTION("by our own secret") {
         target.own_secret = target.initiator_secret;
     }
-    CHECK(failure(target, with_chap(true)).code == Errc::authentication);
+    const base::Error error = failure(target, with_chap(true));
+    CHECK(error.code == Errc::authentication);
+    CHECK(error.cause == cause);
+}
+
+TEST_CASE("a target that asks for CHAP is told from one that does not want it", "[rfc7143-12.1.3]") {
+    FakeLoginTarget target;
+    target.security_text = "AuthMethod=CHAP\n";
+    const base::Error error = failure(target, normal());
+    CHECK(error.code == Errc::authentication);
+    CHECK(error.cause == Cause::chap_demanded);
 }
 
 TEST_CASE("the security stage is not left before it has begun", "[rfc7143-12.1.3][CHAP-09][LOGIN-07]") {
@@ -284,5 +309,8 @@ TEST_CASE("a digest we insist on fails the login when the target declines", "[rf
     CHECK_FALSE(engine->negotiated().connection.data_digest);
     FakeLoginTarget declining;
     declining.operational = {{"HeaderDigest", "Reject"}};
-    CHECK(failure(declining, config).code == Errc::fatal_login);
+    const base::Error error = failure(declining, config);
+    CHECK(error.code == Errc::fatal_login);
+    CHECK(error.cause == Cause::digest_declined);
+    CHECK_THAT(error.detail, Catch::Contains("HeaderDigest"));
 }
