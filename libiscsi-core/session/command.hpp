@@ -4,7 +4,9 @@
 #pragma once
 
 #include "base/bytes.hpp"
+#include "base/data_sink.hpp"
 #include "base/limits.hpp"
+#include "base/registered_span.hpp"
 #include "base/time.hpp"
 #include "base/units.hpp"
 
@@ -29,6 +31,10 @@ enum class Outcome : std::uint8_t {
                     ///< not be any more. `status` is TASK ABORTED, for who looks no further
 };
 
+/// Data of which this much comes in a segment are better received with no more than the next header behind
+/// them: what staging takes of them has to be copied, which costs more than a receive for each segment.
+inline constexpr std::uint32_t long_segment_bytes_min = 32U * 1024;
+
 class Session;
 
 struct Command {
@@ -40,8 +46,17 @@ struct Command {
     TaskAttribute attribute = TaskAttribute::simple;
     base::MutableBytes
         data_in; ///< Direction::in: where read data goes; its size is the expected data transfer length
+    base::DataSink* sink = nullptr; ///< Direction::in: takes the read data; data_in is empty then
+    std::uint64_t sink_offset = 0;  ///< where in it this command's data begin
+    std::size_t sink_bytes = 0;     ///< with a sink: the expected data transfer length
     base::Bytes data_out; ///< Direction::out: what is written; its size is the expected data transfer length
+    base::RegisteredSpan registered; ///< where the data are in place of data_out, or may go beside `sink`;
+                                     ///< only for a session without data digests
     base::Duration timeout{}; ///< from being sent to its end; 0 = the session's (RecoveryTimeouts::command)
+
+    /// The expected data transfer length.
+    std::size_t read_bytes() const { return sink != nullptr ? sink_bytes : data_in.size(); }
+    std::size_t write_bytes() const { return registered.empty() ? data_out.size() : registered.bytes; }
 
     // What came of it; set by the session.
     Outcome outcome = Outcome::pending;
@@ -60,5 +75,11 @@ struct Command {
     // Linkage, private to the session.
     Command* next = nullptr;
 };
+
+/// Its data have a place other than a sink, and may come in long segments.
+inline bool is_long_read(const Command& command) {
+    return command.direction == Direction::in &&
+           (!command.registered.empty() || command.data_in.size() >= long_segment_bytes_min);
+}
 
 } // namespace iscsi::session

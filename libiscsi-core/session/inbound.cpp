@@ -167,7 +167,15 @@ base::Result<void> Session::before_data_in(const wire::DataIn& pdu) {
         return violation(*task->command, "Data-In with status but without the F bit");
     }
     if (bytes > 0) {
-        connection_.receiver.place(task->command->data_in.data() + offset);
+        const Command& command = *task->command;
+        if (command.sink != nullptr) {
+            const bool seen = command.registered.empty() || connection_.parameters.data_digest;
+            connection_.receiver.place(*command.sink, command.sink_offset + offset,
+                                       seen ? base::RegisteredSpan()
+                                            : command.registered.part(offset, bytes));
+        } else {
+            connection_.receiver.place(command.data_in.data() + offset);
+        }
     }
     return {};
 }
@@ -350,6 +358,7 @@ void Session::finish(Task& task, Outcome outcome) {
 }
 
 void Session::complete(Task& task) {
+    long_reads_ -= is_long_read(*task.command) ? 1 : 0;
     completed_.push(*task.command);
     tasks_.release(task);
 }

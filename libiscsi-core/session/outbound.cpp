@@ -28,14 +28,18 @@ bool Session::send_next() {
             return true;
         }
     }
-    if (send_sequences()) {
+    // A PDU of data, a command: neither waits for all of the other.
+    const bool may_command = !waiting_.empty() && window_.is_open() && tasks_.has_free();
+    if (!(may_command && command_is_next_) && send_sequences()) {
+        command_is_next_ = true;
+        return true;
+    }
+    if (may_command) {
+        command_is_next_ = false;
+        send_command(*waiting_.pop());
         return true;
     }
     if (!waiting_.empty()) {
-        if (window_.is_open() && tasks_.has_free()) {
-            send_command(*waiting_.pop());
-            return true;
-        }
         note_blocked();
     }
     if (connection_.unacknowledged >= unacknowledged_max) [[unlikely]] {
@@ -94,8 +98,7 @@ bool Session::send_data_out(DataOutSequence& sequence) {
     pdu.exp_stat_sn = connection_.acknowledge();
     pdu.data_sn = sequence.data_sn++;
     pdu.buffer_offset = sequence.offset;
-    connection_.transmitter.end(task->command->data_out.subspan(sequence.offset, bytes),
-                                tasks_.slot_of(*task));
+    end_with_data(*task, sequence.offset, bytes);
     ++task->payloads_queued;
     task->made_bytes += bytes;
     task->moved_at = now_;
@@ -106,6 +109,15 @@ bool Session::send_data_out(DataOutSequence& sequence) {
         --task->r2ts_open;
     }
     return true;
+}
+
+void Session::end_with_data(const Task& task, std::uint32_t offset, std::uint32_t bytes) {
+    const Command& command = *task.command;
+    if (command.registered.empty()) {
+        connection_.transmitter.end(command.data_out.subspan(offset, bytes), tasks_.slot_of(task));
+    } else {
+        connection_.transmitter.end(command.registered.part(offset, bytes), tasks_.slot_of(task));
+    }
 }
 
 void Session::send_command(Command& command) {
@@ -127,18 +139,17 @@ void Session::send_command(Command& command) {
 
     auto& pdu = connection_.transmitter.begin<wire::ScsiCommand>();
     std::uint8_t flags = wire::final_bit | static_cast<std::uint8_t>(command.attribute);
-    base::Bytes immediate;
+    std::uint32_t with_command = 0;
     if (command.direction == Direction::in) {
-        task.expected_bytes = static_cast<std::uint32_t>(command.data_in.size());
+        task.expected_bytes = static_cast<std::uint32_t>(command.read_bytes());
+        long_reads_ += is_long_read(command) ? 1 : 0;
         flags |= wire::command_flag::read;
     } else if (command.direction == Direction::out) {
-        auto total = static_cast<std::uint32_t>(command.data_out.size());
+        auto total = static_cast<std::uint32_t>(command.write_bytes());
         std::uint32_t unsolicited = std::min(total, parameters_.first_burst_bytes);
-        std::uint32_t with_command =
-            parameters_.immediate_data ? std::min(unsolicited, data_out_bytes_max_) : 0;
+        with_command = parameters_.immediate_data ? std::min(unsolicited, data_out_bytes_max_) : 0;
         task.expected_bytes = total;
         flags |= wire::command_flag::write;
-        immediate = command.data_out.first(with_command);
         task.made_bytes = with_command;
         std::uint32_t given = parameters_.initial_r2t ? with_command : unsolicited;
         if (given > 0) {
@@ -156,8 +167,12 @@ void Session::send_command(Command& command) {
     pdu.cmd_sn = task.cmd_sn.value();
     pdu.exp_stat_sn = connection_.acknowledge();
     pdu.cdb = command.cdb;
-    task.payloads_queued = immediate.empty() ? 0 : 1;
-    connection_.transmitter.end(immediate, tasks_.slot_of(task));
+    if (with_command > 0) {
+        task.payloads_queued = 1;
+        end_with_data(task, 0, with_command);
+    } else {
+        connection_.transmitter.end();
+    }
     ++statistics_.scsicmd_pdus;
 }
 

@@ -1,15 +1,18 @@
 // The receiving half of one connection: turns the byte stream into PDUs and says where the next bytes go.
 // It owns the staging buffer (taken in the constructor, uninitialised) and lends it to the socket; data of a
-// PDU may be placed straight into memory the session names. Digests are checked over what arrives, wherever
-// it lies; additional header segments are skipped. Connection-wide. One thread (that of the session).
-// RFC 7143 sections 11.2 and 7.7.
+// PDU may be placed straight into memory the session names, or handed from staging to a sink. Digests are
+// checked over what arrives, wherever it lies; additional header segments are skipped. Connection-wide. One
+// thread (that of the session). RFC 7143 sections 11.2 and 7.7.
 #pragma once
 
 #include "base/bytes.hpp"
 #include "base/crc32c.hpp"
+#include "base/data_sink.hpp"
 #include "base/engine.hpp"
 #include "base/limits.hpp"
+#include "base/registered_span.hpp"
 #include "base/result.hpp"
+#include "session/command.hpp"
 #include "wire/bhs.hpp"
 #include "wire/parameters.hpp"
 #include "wire/segments.hpp"
@@ -21,9 +24,16 @@
 
 namespace iscsi::session {
 
+/// The rest of a payload goes to a registered buffer from this size on: it takes a receive of its own.
+inline constexpr std::uint32_t registered_bytes_min = 32U * 1024;
+
 /// The rest of a payload goes straight to its place from this size on; below it, one receive into staging and
 /// a copy cost less than the shorter batch.
 inline constexpr std::size_t direct_bytes_min = 4096;
+
+/// What has arrived of a payload for a sink is rather moved to the front of staging, so that more comes
+/// behind it, than handed over by itself up to this size.
+inline constexpr std::size_t moved_bytes_max = 8192;
 
 class Receiver {
 public:
@@ -35,7 +45,10 @@ public:
 
     explicit Receiver(const wire::ConnectionParameters& parameters);
 
-    base::RxSpans spans();
+    /// `lean`: what comes next is long and has a place of its own, most likely. Then staging takes no more
+    /// than its header, because what has been received there has to be copied; unless the target's segments
+    /// are short.
+    base::RxSpans spans(bool lean = false);
     /// `n` bytes arrived in the last spans().
     void filled(std::size_t n);
 
@@ -57,6 +70,19 @@ public:
         target_ = where;
         room_ = rest_;
         placed_ = true;
+        placed_bytes_ = data_bytes_;
+    }
+    /// Likewise: to `sink`, from `offset` on, in as few pieces as staging allows; what has not arrived yet
+    /// may go to the same place by way of `registered` (all of the data segment, or empty).
+    void place(base::DataSink& sink, std::uint64_t offset, base::RegisteredSpan registered) {
+        sink_ = &sink;
+        sink_offset_ = offset;
+        registered_ = registered;
+        placed_bytes_ = data_bytes_;
+    }
+    /// Of the current data segment, what has not arrived.
+    std::size_t missing() const {
+        return stage_ == Stage::data && rest_ > available() ? rest_ - available() : 0;
     }
 
     /// The current PDU, from Step::header until after Step::pdu.
@@ -80,10 +106,13 @@ private:
     enum class Stage : std::uint8_t { header, data, trailer };
 
     std::size_t available() const { return tail_ - head_; }
+    std::size_t trailer_bytes() const;
+    std::size_t lean_bytes(std::size_t direct) const;
     base::Bytes staged(std::size_t n) const { return {staging_.get() + head_, n}; }
     base::Result<Step> take_header();
     base::Result<void> check_header_digest(const wire::Segments& segments) const;
     void take_data();
+    void hand_over(base::Bytes data);
     base::Result<Step> take_trailer();
 
     const wire::ConnectionParameters parameters_;
@@ -91,13 +120,19 @@ private:
     std::size_t head_ = 0; ///< first byte not yet looked at
     std::size_t tail_ = 0; ///< end of what arrived
     std::size_t direct_offered_ = 0;
+    std::size_t staging_offered_ = 0;
+    bool registered_offered_ = false;
 
     Stage stage_ = Stage::header;
     bool placed_ = false;
     std::uint32_t data_bytes_ = 0;
-    std::uint32_t rest_ = 0; ///< data bytes still to come
-    std::uint32_t room_ = 0; ///< of them, how many target_ takes
+    std::uint32_t placed_bytes_; ///< of the last data segment that was placed; before: what we have declared
+    std::uint32_t rest_ = 0;     ///< data bytes still to come
+    std::uint32_t room_ = 0;     ///< of them, how many target_ takes
     std::byte* target_ = nullptr;
+    base::DataSink* sink_ = nullptr; ///< of this PDU's data; target_ means nothing then
+    std::uint64_t sink_offset_ = 0;
+    base::RegisteredSpan registered_; ///< where the rest of the data may go beside it
     base::Crc32c crc_;
     alignas(8) std::array<std::byte, wire::bhs_bytes> header_;
     std::array<std::byte, kept_bytes_max> kept_;

@@ -43,7 +43,7 @@ Session::Session(const SessionConfig& config, base::TimePoint now)
 
 void Session::submit(Command& command, base::TimePoint now) {
     constexpr std::size_t data_max = std::numeric_limits<std::uint32_t>::max();
-    base::check(command.data_in.size() <= data_max && command.data_out.size() <= data_max,
+    base::check(command.read_bytes() <= data_max && command.write_bytes() <= data_max,
                 "a command moves less than 2^32 bytes");
     base::check(command.cdb_bytes <= command.cdb.size(), "a CDB has at most 16 bytes");
     now_ = now;
@@ -102,7 +102,13 @@ void Session::lose_waiting() {
 }
 
 base::RxSpans Session::rx_spans() {
-    return ended_ ? base::RxSpans{} : connection_.receiver.spans();
+    if (ended_) {
+        return {};
+    }
+    const bool lean = long_reads_ > 0 && 2 * long_reads_ >= tasks_.used();
+    base::RxSpans spans = connection_.receiver.spans(lean);
+    spans.promised = std::min(connection_.receiver.missing(), spans.direct.size() + spans.staging.size());
+    return spans;
 }
 
 base::Result<void> Session::rx_done(std::size_t n, base::TimePoint now) {

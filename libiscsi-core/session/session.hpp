@@ -1,7 +1,7 @@
 // Full feature phase of one session with one connection, at ErrorRecoveryLevel 0: commands in, completions
 // out, and the byte stream of the connection in between. It is an Engine: no socket, no clock, nothing waits,
 // and nothing allocates after the constructor. Commands and the memory their data spans name belong to the
-// submitter and are lent to the session from submit() until next_completion() gives them back.
+// submitter, as do sinks, and are lent to the session from submit() until next_completion() gives them back.
 //
 // What belongs to the session (command window, tasks) and what belongs to a connection (StatSN, digests,
 // segment limits, the stream) are two types, see connection.hpp. One thread. RFC 7143 sections 4.2, 7 and 11.
@@ -12,11 +12,13 @@
 #include "base/time.hpp"
 #include "base/units.hpp"
 #include "session/command.hpp"
+#include "session/command_queue.hpp"
 #include "session/connection.hpp"
 #include "session/event.hpp"
 #include "session/recovery.hpp"
 #include "session/statistics.hpp"
 #include "session/tasks.hpp"
+#include "session/view.hpp"
 #include "session/window.hpp"
 #include "wire/bhs.hpp"
 #include "wire/parameters.hpp"
@@ -55,9 +57,9 @@ public:
     Session(const SessionConfig& config, base::TimePoint now);
 
     /// Takes a command; never fails. It waits here while no task is free, the command window is closed, or
-    /// task management is at work on its unit, and ends as Outcome::lost when the connection ends first, at
-    /// once when it has ended or logs out. A command without data has Direction::none or empty spans; data is
-    /// at most 2^32-1 bytes.
+    /// task management is at work on its unit; units take turns then, see CommandQueue. It ends as
+    /// Outcome::lost when the connection ends first, at once when it has ended or logs out. A command without
+    /// data has Direction::none or empty spans; data is at most 2^32-1 bytes.
     void submit(Command& command, base::TimePoint now);
 
     /// A command that ended, nullptr when there is none. The order is that in which they ended.
@@ -72,8 +74,9 @@ public:
     /// The Logout Response came (its code is in the event): close the connection, then abandon().
     bool logged_out() const { return logged_out_; }
 
-    /// The connection is gone, and nothing of ours is in flight on it any more: all commands end as lost, in
-    /// the order of submission, except those whose status had come. Nothing is sent or taken afterwards.
+    /// The connection is gone, and nothing of ours is in flight on it any more: all commands end as lost,
+    /// those of a unit in the order of submission, except those whose status had come. Nothing is sent or
+    /// taken afterwards.
     void abandon();
 
     /// Commands the target knows of.
@@ -83,12 +86,17 @@ public:
     const CommandWindow& window() const { return window_; }
     base::StatSn exp_stat_sn() const { return connection_.exp_stat_sn; }
     const Statistics& statistics() const { return statistics_; }
+    /// It walks along all that wait.
+    View view(base::TimePoint now) const;
     const wire::SessionParameters& session_parameters() const { return parameters_; }
     const wire::ConnectionParameters& connection_parameters() const { return connection_.parameters; }
 
     base::RxSpans rx_spans() override;
     base::Result<void> rx_done(std::size_t n, base::TimePoint now) override;
     std::span<iovec> tx_spans(std::span<iovec> out) override;
+    base::RegisteredSpan tx_registered(std::size_t behind) const override {
+        return connection_.transmitter.registered(behind);
+    }
     void tx_done(std::size_t n) override;
     base::Deadline deadline() const override;
     base::Result<void> at(base::TimePoint now) override;
@@ -100,6 +108,7 @@ private:
     bool send_sequences();
     bool send_data_out(DataOutSequence& sequence);
     void send_command(Command& command);
+    void end_with_data(const Task& task, std::uint32_t offset, std::uint32_t bytes);
     void send_nop_out(std::uint32_t itt, Pong answered);
     void send_logout();
     void send_task_management();
@@ -155,15 +164,17 @@ private:
     const wire::SessionParameters parameters_;
     CommandWindow window_;
     TaskTable tasks_;
-    SequenceQueue sequences_; ///< answers to R2Ts
-    CommandList waiting_;     ///< submitted, without a task yet
-    CommandList held_;        ///< those before them that wait for the end of task management
-    CommandList completed_;   ///< ended, not given back yet
+    SequenceQueue sequences_;      ///< answers to R2Ts
+    CommandQueue waiting_;         ///< submitted, without a task yet
+    CommandList held_;             ///< those before them that wait for the end of task management
+    std::uint32_t long_reads_ = 0; ///< tasks whose data are better received in their place than in staging
+    CommandList completed_;        ///< ended, not given back yet
     EventQueue events_;
 
     // Of the connection.
     Connection connection_;
-    DataOutSequence unsolicited_; ///< of the command sent last; goes before any later command
+    DataOutSequence unsolicited_;  ///< of the command sent last; goes before any later command
+    bool command_is_next_ = false; ///< the PDU before was data that an R2T has asked for
     Statistics statistics_;
     const base::Duration nop_out_interval_;
     const base::Duration nop_out_timeout_;

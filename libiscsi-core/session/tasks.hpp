@@ -5,7 +5,6 @@
 #pragma once
 
 #include "base/check.hpp"
-#include "base/fifo.hpp"
 #include "base/limits.hpp"
 #include "base/serial.hpp"
 #include "base/time.hpp"
@@ -172,8 +171,5 @@ private:
     std::size_t last_ = 0;
     std::unique_ptr<DataOutSequence[]> ring_;
 };
-
-/// Commands in order.
-using CommandList = base::Fifo<&Command::next>;
 
 } // namespace iscsi::session

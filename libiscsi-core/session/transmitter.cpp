@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 
 namespace iscsi::session {
 namespace {
@@ -20,11 +21,17 @@ void put_digest(std::byte* where, std::uint32_t value) {
 Transmitter::Transmitter(const wire::ConnectionParameters& parameters)
     : header_digest_(parameters.header_digest), data_digest_(parameters.data_digest),
       arena_(std::make_unique_for_overwrite<std::byte[]>(arena_bytes)),
-      pieces_(std::make_unique_for_overwrite<Piece[]>(pieces_max)) {}
+      pieces_memory_(std::make_unique_for_overwrite<std::byte[]>(pieces_max * sizeof(Piece))),
+      pieces_(reinterpret_cast<Piece*>(pieces_memory_.get())) {
+    // An array of them would have each of its members set, and so 32 KiB resident in each idle session.
+    static_assert(std::is_aggregate_v<Piece> && std::is_trivially_copyable_v<Piece>);
+    static_assert(alignof(Piece) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__);
+}
 
 void Transmitter::append(const std::byte* bytes, std::size_t n, std::uint32_t owner) {
     pieces_[last_].memory = {const_cast<std::byte*>(bytes), n};
     pieces_[last_].owner = owner;
+    pieces_[last_].registered = {};
     ++last_;
     queued_bytes_ += n;
 }
@@ -32,10 +39,9 @@ void Transmitter::append(const std::byte* bytes, std::size_t n, std::uint32_t ow
 void Transmitter::append_inline(std::size_t n) {
     std::byte* from = arena_.get() + arena_used_;
     arena_used_ += n;
-    if (last_ > first_) {
+    if (last_ > first_ && pieces_[last_ - 1].owner == no_owner) {
         iovec& previous = pieces_[last_ - 1].memory;
-        bool adjacent = static_cast<std::byte*>(previous.iov_base) + previous.iov_len == from;
-        if (adjacent && pieces_[last_ - 1].owner == no_owner) {
+        if (static_cast<std::byte*>(previous.iov_base) + previous.iov_len == from) {
             previous.iov_len += n;
             queued_bytes_ += n;
             return;
@@ -44,15 +50,30 @@ void Transmitter::append_inline(std::size_t n) {
     append(from, n, no_owner);
 }
 
-void Transmitter::end(base::Bytes payload, std::uint32_t owner) {
+void Transmitter::end_header(std::size_t data_bytes) {
     std::byte* header = arena_.get() + arena_used_;
-    reinterpret_cast<wire::Bhs*>(header)->data_segment_length = static_cast<std::uint32_t>(payload.size());
+    reinterpret_cast<wire::Bhs*>(header)->data_segment_length = static_cast<std::uint32_t>(data_bytes);
     std::size_t header_bytes = wire::bhs_bytes;
     if (header_digest_) {
         put_digest(header + wire::bhs_bytes, base::crc32c({header, wire::bhs_bytes}));
         header_bytes += wire::digest_bytes;
     }
     append_inline(header_bytes);
+}
+
+void Transmitter::end(base::RegisteredSpan payload, std::uint32_t owner) {
+    base::check(!data_digest_ && !payload.empty(), "nobody adds up what only the kernel sees");
+    end_header(payload.bytes);
+    pieces_[last_++] = {{}, owner, payload};
+    queued_bytes_ += payload.bytes;
+    if (const std::size_t padding = wire::padding_of(payload.bytes); padding > 0) {
+        std::memset(arena_.get() + arena_used_, 0, padding);
+        append_inline(padding);
+    }
+}
+
+void Transmitter::end(base::Bytes payload, std::uint32_t owner) {
+    end_header(payload.size());
     if (payload.empty()) {
         return;
     }
@@ -74,9 +95,11 @@ void Transmitter::end(base::Bytes payload, std::uint32_t owner) {
 }
 
 std::span<iovec> Transmitter::gather(std::span<iovec> out) const {
-    std::size_t count = std::min(out.size(), last_ - first_);
-    for (std::size_t i = 0; i < count; ++i) {
-        out[i] = pieces_[first_ + i].memory;
+    const std::size_t most = std::min(out.size(), last_ - first_);
+    std::size_t count = 0;
+    while (count < most && pieces_[first_ + count].registered.empty()) {
+        out[count] = pieces_[first_ + count].memory;
+        ++count;
     }
     return out.first(count);
 }

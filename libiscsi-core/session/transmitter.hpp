@@ -7,6 +7,7 @@
 
 #include "base/bytes.hpp"
 #include "base/check.hpp"
+#include "base/registered_span.hpp"
 #include "wire/bhs.hpp"
 #include "wire/parameters.hpp"
 #include "wire/segments.hpp"
@@ -43,9 +44,15 @@ public:
     /// Closes the PDU begun last: sets DataSegmentLength, appends the digests and the padding. `payload`
     /// stays in place until done() reports its `owner`.
     void end(base::Bytes payload = {}, std::uint32_t owner = no_owner);
+    /// Likewise, for a connection without data digests.
+    void end(base::RegisteredSpan payload, std::uint32_t owner);
 
-    /// The pieces not yet sent, from the first on, as many as fit.
+    /// The pieces not yet sent, from the first on, as many as fit and lie in memory.
     std::span<iovec> gather(std::span<iovec> out) const;
+    /// The piece behind the first `behind` that are not yet sent, if it lies in a registered buffer.
+    base::RegisteredSpan registered(std::size_t behind) const {
+        return first_ + behind < last_ ? pieces_[first_ + behind].registered : base::RegisteredSpan();
+    }
 
     /// `n` bytes were sent; calls `sent(owner)` for each payload that left with them.
     template <class Sent>
@@ -53,13 +60,12 @@ public:
         base::check(n <= queued_bytes_, "no more bytes were sent than were queued");
         queued_bytes_ -= n;
         while (n > 0) {
-            iovec& piece = pieces_[first_].memory;
-            if (n < piece.iov_len) {
-                piece.iov_base = static_cast<std::byte*>(piece.iov_base) + n;
-                piece.iov_len -= n;
+            Piece& piece = pieces_[first_];
+            if (n < piece.size()) {
+                piece.advance(n);
                 return;
             }
-            n -= piece.iov_len;
+            n -= piece.size();
             std::uint32_t owner = pieces_[first_++].owner;
             if (owner != no_owner) {
                 sent(owner);
@@ -78,8 +84,18 @@ public:
 
 private:
     struct Piece {
-        iovec memory;
+        iovec memory; ///< empty with a registered one
         std::uint32_t owner;
+        base::RegisteredSpan registered;
+
+        std::size_t size() const { return memory.iov_len + registered.bytes; }
+        void advance(std::size_t n) {
+            if (registered.empty()) {
+                memory = {static_cast<std::byte*>(memory.iov_base) + n, memory.iov_len - n};
+            } else {
+                registered.advance(static_cast<std::uint32_t>(n));
+            }
+        }
     };
     static constexpr std::size_t pieces_per_pdu = 3;
     static constexpr std::size_t pieces_max = 1024;
@@ -88,11 +104,13 @@ private:
 
     void append(const std::byte* bytes, std::size_t n, std::uint32_t owner);
     void append_inline(std::size_t n);
+    void end_header(std::size_t data_bytes);
 
     const bool header_digest_;
     const bool data_digest_;
     std::unique_ptr<std::byte[]> arena_;
-    std::unique_ptr<Piece[]> pieces_;
+    std::unique_ptr<std::byte[]> pieces_memory_;
+    Piece* pieces_; ///< in that memory, of which an idle session has touched nothing
     std::size_t arena_used_ = 0;
     std::size_t first_ = 0;
     std::size_t last_ = 0;

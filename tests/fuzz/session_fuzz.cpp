@@ -78,7 +78,15 @@ const session::SessionConfig& negotiated(Script& script) {
 }
 
 /// One command and memory of just its size, which is gone as soon as the session has given the command back.
-struct Io {
+struct Io final : base::DataSink {
+    void put(std::uint64_t offset, base::Bytes bytes) override {
+        require(!ended && command.sink == this && offset <= command.sink_bytes &&
+                bytes.size() <= command.sink_bytes - offset);
+        std::copy(bytes.begin(), bytes.end(), memory.get() + offset);
+    }
+    /// What a read has brought, wherever it was put.
+    base::Bytes read() const { return {memory.get(), command.read_bytes()}; }
+
     session::Command command;
     std::unique_ptr<std::byte[]> memory;
     std::uint32_t id = 0;
@@ -183,7 +191,9 @@ private:
                 test::fill(memory, test::write_data(io->id), 0);
             } else {
                 command.direction = session::Direction::in;
-                command.data_in = memory;
+                command.data_in = kind == 2 ? memory : base::MutableBytes();
+                command.sink = kind == 2 ? nullptr : io.get();
+                command.sink_bytes = bytes;
                 std::fill(memory.begin(), memory.end(), untouched);
             }
         }
@@ -211,12 +221,13 @@ private:
         if (command.direction != session::Direction::in || target_.any_bytes) {
             return;
         }
-        std::vector<std::byte> right(command.data_in.size());
+        const base::Bytes got = io.read();
+        std::vector<std::byte> right(got.size());
         test::fill(right, test::read_data(target_.itt_of(io.id)), 0);
-        std::size_t arrived = count_arrived(command.data_in, right);
+        std::size_t arrived = count_arrived(got, right);
         bool good = command.outcome == session::Outcome::responded && command.status == 0;
         // Nothing is missing and nothing made up: all that was expected and not said to be missing is there.
-        require(!good || arrived == command.data_in.size() - command.underflow_bytes);
+        require(!good || arrived == got.size() - command.underflow_bytes);
     }
 
     void deliver(std::size_t most) {

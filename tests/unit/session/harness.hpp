@@ -56,8 +56,8 @@ inline std::vector<std::byte> pattern(std::size_t bytes, std::uint32_t seed) {
     return out;
 }
 
-/// A command with the memory it moves; stays where it is.
-struct Io {
+/// A command with the memory it moves, which it may lend to the session or fill itself; stays where it is.
+struct Io final : base::DataSink {
     Io() = default;
     Io(const Io&) = delete;
     Io& operator=(const Io&) = delete;
@@ -69,12 +69,36 @@ struct Io {
         command.direction = session::Direction::in;
         command.data_in = buffer;
     }
+    void read_into_sink(std::uint64_t at, std::uint32_t bytes) {
+        read(at, bytes);
+        command.data_in = {};
+        command.sink = this;
+        command.sink_offset = sink_start;
+        command.sink_bytes = bytes;
+        pieces = 0;
+    }
+    void put(std::uint64_t at, base::Bytes bytes) override {
+        REQUIRE(at >= sink_start);
+        REQUIRE(at - sink_start + bytes.size() <= buffer.size());
+        std::copy(bytes.begin(), bytes.end(), buffer.begin() + static_cast<long>(at - sink_start));
+        ++pieces;
+    }
     void write(std::uint64_t at, std::vector<std::byte> data) {
         offset = at;
         buffer = std::move(data);
         prepare(write16);
         command.direction = session::Direction::out;
         command.data_out = buffer;
+    }
+    /// The data have to be in the ring's table, too, at `index`.
+    void read_into_buffer(std::uint64_t at, std::uint32_t bytes, std::uint32_t index) {
+        read_into_sink(at, bytes);
+        command.registered = {index, 0, bytes};
+    }
+    void write_from_buffer(std::uint64_t at, std::vector<std::byte> data, std::uint32_t index) {
+        write(at, std::move(data));
+        command.data_out = {};
+        command.registered = {index, 0, static_cast<std::uint32_t>(buffer.size())};
     }
     void without_data() {
         prepare(0x35);
@@ -84,8 +108,11 @@ struct Io {
     session::Command command;
     std::vector<std::byte> buffer;
     std::uint64_t offset = 0;
+    std::size_t pieces = 0; ///< that the sink was given
 
 private:
+    static constexpr std::uint64_t sink_start = 1000;
+
     void prepare(std::uint8_t operation) {
         command = {};
         command.lun = test_lun;

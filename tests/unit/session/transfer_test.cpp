@@ -83,9 +83,20 @@ private:
         Io& io = ios_[area];
         std::size_t at = area * area_bytes + offset;
         if (pick(0, 1) == 0) {
-            io.read(at, static_cast<std::uint32_t>(bytes));
+            if (pick(0, 1) == 0) {
+                io.read(at, static_cast<std::uint32_t>(bytes));
+            } else {
+                io.read_into_sink(at, static_cast<std::uint32_t>(bytes));
+            }
         } else {
-            io.write(at, pattern(bytes, static_cast<std::uint32_t>(rng_())));
+            std::vector<std::byte> data = pattern(bytes, static_cast<std::uint32_t>(rng_()));
+            if (!pair_.session.connection_parameters().data_digest && pick(0, 1) == 0) {
+                const auto index = static_cast<std::uint32_t>(area);
+                io.write_from_buffer(at, std::move(data), index);
+                pair_.buffers[index] = io.buffer;
+            } else {
+                io.write(at, std::move(data));
+            }
             std::copy(io.buffer.begin(), io.buffer.end(), shadow_.begin() + static_cast<long>(at));
         }
         areas_.emplace(&io.command, area);
