@@ -10,7 +10,7 @@
 namespace iscsi::ipc {
 namespace {
 
-base::Result<Json> parse_line(std::string_view line) {
+base::Result<JsonTree> parse_line(std::string_view line) {
     auto json = parse_object(line, base::limits::ipc_line_bytes_max);
     if (!json) {
         json.error().detail = "the message cannot be read: " + json.error().detail;
@@ -23,7 +23,7 @@ struct Envelope {
     std::string name;
 };
 
-base::Result<Envelope> read_envelope(const Json& json, const char* kind) {
+base::Result<Envelope> read_envelope(JsonValue json, const char* kind) {
     Envelope envelope;
     std::uint64_t version = 0;
     JsonReader reader(json);
@@ -42,7 +42,7 @@ base::Result<Envelope> read_envelope(const Json& json, const char* kind) {
 }
 
 template <class Variant, std::size_t I = 0>
-base::Result<Variant> read_named(const Json& json, std::string_view name) {
+base::Result<Variant> read_named(JsonValue json, std::string_view name) {
     if constexpr (I == std::variant_size_v<Variant>) {
         return base::fail(base::Errc::unknown_request, "unknown message '" + base::printable(name, 64) + "'");
     } else {
@@ -66,11 +66,11 @@ base::Result<Tagged> decode_as(const char* kind, std::string_view line) {
     if (!json) {
         return base::fail(json.error());
     }
-    auto envelope = read_envelope(*json, kind);
+    auto envelope = read_envelope(json->root(), kind);
     if (!envelope) {
         return base::fail(envelope.error());
     }
-    auto message = read_named<Variant>(*json, envelope->name);
+    auto message = read_named<Variant>(json->root(), envelope->name);
     if (!message) {
         return base::fail(message.error());
     }
@@ -112,7 +112,7 @@ std::uint64_t id_of(std::string_view line) {
     auto json = parse_line(line);
     std::uint64_t id = 0;
     if (json) {
-        JsonReader reader(*json);
+        JsonReader reader(json->root());
         reader("id", id);
     }
     return id;

@@ -28,6 +28,25 @@ void describe(F& member, T& portal) {
     member("port", portal.port);
 }
 
+template <class F, Of<KindSnapshot> T>
+void describe(F& member, T& kind) {
+    member("requests", kind.requests);
+    member("failures", kind.failures);
+    member("bytes", kind.bytes);
+    member("sum_us", kind.sum_us);
+    member("latency_us", kind.latency_us);
+}
+
+template <class F, Of<IoSnapshot> T>
+void describe(F& member, T& io) {
+    member("read", io.read);
+    member("write", io.write);
+    member("other", io.other);
+    member("in_hand", io.in_hand);
+    member("waits", io.waits);
+    member("waited_us", io.waited_us);
+}
+
 template <class F, Of<AttachedLun> T>
 void describe(F& member, T& lun) {
     member("number", lun.number);
@@ -41,6 +60,13 @@ void describe(F& member, T& lun) {
     member("product", lun.product);
     member("serial", lun.serial);
     member.later("cache_losses", lun.cache_losses);
+    member.rare("io", lun.io);
+}
+
+template <class F, Of<AbsentLun> T>
+void describe(F& member, T& lun) {
+    member("number", lun.number);
+    member("why", lun.why);
 }
 
 template <class F, Of<InterfaceSnapshot> T>
@@ -89,6 +115,16 @@ void describe(F& member, T& statistics) {
     }
 }
 
+template <class F, Of<QueueSnapshot> T>
+void describe(F& member, T& queue) {
+    member("number", queue.number);
+    member("session_state", queue.session_state);
+    member("recoveries", queue.recoveries);
+    member("failed_recoveries", queue.failed_recoveries);
+    member("down_s", queue.down_s);
+    member("last_error", queue.last_error);
+}
+
 template <class F, Of<SessionSnapshot> T>
 void describe(F& member, T& session) {
     member("sid", session.sid);
@@ -105,7 +141,15 @@ void describe(F& member, T& session) {
     member("chap", session.chap);
     member("negotiated", session.negotiated);
     member("statistics", session.statistics);
+    member.later("recoveries", session.recoveries);
+    member.later("failed_recoveries", session.failed_recoveries);
     member("luns", session.luns);
+    member.later("absent", session.absent);
+    member.later("authentication", session.authentication);
+    member.later("age_s", session.age_s);
+    member.later("down_s", session.down_s);
+    member.later("last_error", session.last_error);
+    member.rare("queues", session.queues);
 }
 
 template <class F, Of<FoundPortal> T>
@@ -129,14 +173,31 @@ void describe(F& member, T& request) {
     member("multiple", request.multiple);
 }
 
-template <class F, class T>
-requires Of<T, Logout> || Of<T, Rescan>
+template <class F, Of<ListPlace> T>
+void describe(F& member, T& place) {
+    member("sid", place.sid);
+    member.rare("lun", place.lun);
+}
+
+template <class F, Of<Sessions> T>
+void describe(F& member, T& request) {
+    member.later("with_io", request.with_io);
+    member.rare("after", request.after);
+}
+
+template <class F, Of<Logout> T>
+void describe(F& member, T& request) {
+    member("sid", request.sid);
+    member.later("only_if_unused", request.only_if_unused);
+}
+
+template <class F, Of<Rescan> T>
 void describe(F& member, T& request) {
     member("sid", request.sid);
 }
 
 template <class F, class T>
-requires Of<T, Sessions> || Of<T, Stop> || Of<T, Info> || Of<T, Done>
+requires Of<T, Stop> || Of<T, Info> || Of<T, Monitor> || Of<T, Done>
 void describe(F&, T&) {}
 
 template <class F, Of<DiscoverReply> T>
@@ -155,6 +216,7 @@ void describe(F& member, T& reply) {
 template <class F, Of<SessionsReply> T>
 void describe(F& member, T& reply) {
     member("sessions", reply.sessions);
+    member.rare("next", reply.next);
 }
 
 template <class F, Of<InfoReply> T>
@@ -169,11 +231,27 @@ template <class F, Of<base::Error> T>
 void describe(F& member, T& error) {
     member("errc", error.code);
     member("detail", error.detail);
+    member.later("cause", error.cause);
 }
 
 template <class F, Of<ErrorReply> T>
 void describe(F& member, T& reply) {
     member("error", reply.error);
+}
+
+template <class F, Of<EventReply> T>
+void describe(F& member, T& event) {
+    member("time_us", event.time_us);
+    member("event", event.event);
+    member("level", event.level);
+    member("message", event.message);
+    member("sid", event.sid);
+    member("target", event.target);
+    member("portal", event.portal);
+    member("iface", event.iface);
+    member("lun", event.lun);
+    member("device", event.device);
+    member("lost", event.lost);
 }
 
 // ---- the names on the socket ----
@@ -210,6 +288,10 @@ constexpr std::string_view name_of<Info>() {
     return "info";
 }
 template <>
+constexpr std::string_view name_of<Monitor>() {
+    return "monitor";
+}
+template <>
 constexpr std::string_view name_of<DiscoverReply>() {
     return "discover";
 }
@@ -232,6 +314,10 @@ constexpr std::string_view name_of<InfoReply>() {
 template <>
 constexpr std::string_view name_of<ErrorReply>() {
     return "error";
+}
+template <>
+constexpr std::string_view name_of<EventReply>() {
+    return "event";
 }
 
 } // namespace iscsi::ipc

@@ -14,15 +14,15 @@ std::string encode_as(const char* kind, std::uint64_t id, const Variant& message
     std::visit(
         [&]<class T>(const T& value) {
             describe(writer, value);
-            writer.object[kind] = name_of<T>();
+            writer(kind, std::string_view(name_of<T>()));
             if constexpr (std::is_same_v<T, ErrorReply>) {
-                writer.object["exit_code"] = base::exit_code(value.error.code);
+                writer("exit_code", base::exit_code(value.error.code));
             }
         },
         message);
-    writer.object["v"] = protocol_version;
-    writer.object["id"] = id;
-    return text_of(writer.object) + '\n';
+    writer("v", protocol_version);
+    writer("id", id);
+    return writer.text() + '\n';
 }
 
 } // namespace

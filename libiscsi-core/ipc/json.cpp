@@ -4,7 +4,6 @@
 #include "base/limits.hpp"
 #include "base/text.hpp"
 #include "base/wiped.hpp"
-#include "ipc/nesting.hpp"
 
 #include <algorithm>
 #include <array>
@@ -26,28 +25,33 @@ constexpr std::array<std::pair<records::RecordKind, std::string_view>, 5> record
     {records::RecordKind::daemon, "daemon"},
 }};
 
-/// The value may be a secret, of which nothing is to stay on the stack.
-Json value_json(const std::string& value) {
-    std::string shown = base::printable(value);
-    bool is_text = shown == value;
-    base::wipe(shown);
-    if (is_text) {
-        return value;
-    }
-    return Json{{"hex", base::hex_binary(base::bytes_of(value))}};
+/// Those that a record shows, in the order in which its members are written.
+const std::vector<const records::Field*>& fields_by_name() {
+    static const std::vector<const records::Field*> by_name = [] {
+        std::vector<const records::Field*> all;
+        for (const records::Field& row : records::fields()) {
+            if (!row.has(records::hidden)) {
+                all.push_back(&row);
+            }
+        }
+        std::ranges::sort(all, {}, &records::Field::name);
+        return all;
+    }();
+    return by_name;
 }
 
-/// The reverse of what value_json() makes of a value.
-std::optional<base::WipedText> value_of(const Json& json) {
-    if (json.is_string()) {
-        return base::WipedText(json.get_ref<const std::string&>());
-    }
-    auto hex = json.is_object() ? json.find("hex") : json.end();
-    if (hex == json.end() || !hex->is_string()) {
+/// As it is between quotes, and when it is shown.
+bool is_plain(std::string_view text) {
+    return std::ranges::all_of(text, [](char c) { return c >= ' ' && c <= '~' && c != '"' && c != '\\'; });
+}
+
+/// The reverse of what JsonWriter makes of a record's value that JSON cannot hold.
+std::optional<base::WipedText> value_in_hex(const JsonValue& json) {
+    const JsonValue hex = json.is_object() ? json.find("hex") : JsonValue();
+    if (!hex || !hex.is_text()) {
         return std::nullopt;
     }
-    auto bytes =
-        base::parse_rfc_binary(hex->get_ref<const std::string&>(), base::limits::record_value_bytes_max);
+    auto bytes = base::parse_rfc_binary(hex.text(), base::limits::record_value_bytes_max);
     if (!bytes) {
         return std::nullopt;
     }
@@ -56,45 +60,106 @@ std::optional<base::WipedText> value_of(const Json& json) {
 
 } // namespace
 
+void JsonWriter::begin(std::string_view name) {
+    members_.push_back({name, members_text_.size(), 0});
+    put(name);
+    members_text_ += ':';
+}
+
+void JsonWriter::put(std::string_view value) {
+    if (is_plain(value)) {
+        members_text_ += '"';
+        members_text_ += value;
+        members_text_ += '"';
+    } else {
+        members_text_ += text_of(Json(value));
+    }
+}
+
 /// Every value, defaults too: the reader may be of a version with other defaults.
-Json record_json(const records::Record& record) {
-    Json values = Json::object();
-    for (const records::Field& row : records::fields()) {
-        bool empty_anyway = record.text(row.key).empty() && records::default_text(row.key).empty();
-        if (row.applies_to(record.kind()) && !row.has(records::hidden) && !empty_anyway) {
-            values[std::string(row.name)] = value_json(record.text(row.key));
+void JsonWriter::put(const records::Record& record) {
+    JsonWriter values;
+    auto add = [&values](std::string_view name, const std::string& value) {
+        values.begin(name);
+        values.put_value(value);
+        values.end();
+    };
+    for (const records::Field* row : fields_by_name()) {
+        if (!row->applies_to(record.kind())) {
+            continue;
+        }
+        const std::string& value = record.text(row->key);
+        if (!value.empty() || !records::default_text(row->key).empty()) {
+            add(row->name, value);
         }
     }
     for (const auto& [name, value] : record.unknown()) {
-        values[name] = value_json(value.text());
+        add(name, value.text());
     }
     const auto* kind =
         std::ranges::find(record_kinds, record.kind(), &decltype(record_kinds)::value_type::first);
-    return Json{{"kind", kind->second}, {"values", std::move(values)}};
+    members_text_ += R"({"kind":)";
+    put(kind->second);
+    members_text_ += R"(,"values":)";
+    members_text_ += values.text();
+    members_text_ += '}';
 }
 
-std::string read_record(const Json& json, records::Record& record) {
-    auto kind = json.is_object() ? json.find("kind") : json.end();
-    auto values = json.is_object() ? json.find("values") : json.end();
-    if (kind == json.end() || values == json.end() || !kind->is_string() || !values->is_object()) {
+void JsonWriter::put_value(const std::string& value) {
+    if (is_plain(value)) {
+        return put(value);
+    }
+    // Of a secret nothing is to stay on the stack.
+    std::string shown = base::printable(value);
+    bool is_text = shown == value;
+    base::wipe(shown);
+    if (is_text) {
+        return put(value);
+    }
+    members_text_ += R"({"hex":)";
+    put(base::hex_binary(base::bytes_of(value)));
+    members_text_ += '}';
+}
+
+std::string JsonWriter::text() {
+    if (!std::ranges::is_sorted(members_, {}, &Member::name)) { // a record's hundred are
+        std::ranges::sort(members_, {}, &Member::name);
+    }
+    std::string out;
+    out.reserve(members_text_.size() + members_.size() + 2);
+    out += '{';
+    for (const Member& member : members_) {
+        out += out.size() == 1 ? "" : ",";
+        out.append(members_text_, member.begin, member.end - member.begin);
+    }
+    out += '}';
+    return out;
+}
+
+std::string read_record(const JsonValue& json, records::Record& record) {
+    const JsonValue kind = json.is_object() ? json.find("kind") : JsonValue();
+    const JsonValue values = json.is_object() ? json.find("values") : JsonValue();
+    if (!kind || !values || !kind.is_text() || !values.is_object()) {
         return "is no record";
     }
-    const auto* known = std::ranges::find(record_kinds, kind->get_ref<const std::string&>(),
-                                          &decltype(record_kinds)::value_type::second);
+    const auto* known =
+        std::ranges::find(record_kinds, kind.text(), &decltype(record_kinds)::value_type::second);
     if (known == record_kinds.end()) {
         return "is a record of an unknown kind";
     }
     record = records::Record(known->first);
-    for (const auto& [name, json_value] : values->items()) {
-        auto value = value_of(json_value);
-        if (!value) {
-            return base::printable(name, 64) + " has no text";
+    std::string problem;
+    values.each([&](std::string_view name, const JsonValue& value) {
+        const auto in_hex = value.is_text() ? std::nullopt : value_in_hex(value);
+        if (!value.is_text() && !in_hex) {
+            problem = base::printable(name, 64) + " has no text";
+            return false;
         }
-        if (auto set = record.set(name, value->text()); !set) {
-            return set.error().detail;
-        }
-    }
-    return {};
+        auto set = record.set(name, in_hex ? std::string_view(in_hex->text()) : value.text());
+        problem = set ? std::string() : std::move(set.error().detail);
+        return set.has_value();
+    });
+    return problem;
 }
 
 std::string hex_text(std::uint64_t number, unsigned digits) {
@@ -115,27 +180,26 @@ std::string text_of(const Json& json) {
     return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-base::Result<Json> parse_object(std::string_view text, std::size_t bytes_max) {
-    if (text.size() > bytes_max || !nests_at_most(text, depth_max)) {
-        return base::fail(base::Errc::invalid, "it is too long or too deep");
+base::Result<JsonTree> parse_object(std::string_view text, std::size_t bytes_max) {
+    if (text.size() > bytes_max) {
+        return base::fail(base::Errc::invalid, "it is too long");
     }
-    Json json = Json::parse(text, nullptr, false);
-    if (!json.is_object()) {
-        return base::fail(base::Errc::invalid, "it is no JSON object");
+    auto tree = JsonTree::parse(text, depth_max);
+    if (!tree || !tree->root().is_object()) {
+        return base::fail(base::Errc::invalid, "it is no JSON object, or too deep");
     }
-    return json;
+    return std::move(*tree);
 }
 
-const Json* JsonReader::find(std::string_view name) {
+JsonValue JsonReader::find(std::string_view name) {
     if (!error_.empty()) {
-        return nullptr;
+        return {};
     }
-    auto member = object_->find(name);
-    if (member == object_->end()) {
+    const JsonValue member = object_.find(name);
+    if (!member) {
         error_ = std::string(name) + " is missing";
-        return nullptr;
     }
-    return &*member;
+    return member;
 }
 
 void JsonReader::note(std::string_view name, const std::string& problem) {
@@ -144,23 +208,21 @@ void JsonReader::note(std::string_view name, const std::string& problem) {
     }
 }
 
-std::string JsonReader::read(const Json& json, std::string& value) {
-    if (!json.is_string()) {
+std::string JsonReader::read(const JsonValue& json, std::string& value) {
+    if (!json.is_text()) {
         return "is no text";
     }
-    value = json.get_ref<const std::string&>();
+    value = json.text();
     return {};
 }
 
-std::string JsonReader::read(const Json& json, bool& value) {
-    if (!json.is_boolean()) {
-        return "is neither true nor false";
-    }
-    value = json.get<bool>();
-    return {};
+std::string JsonReader::read(const JsonValue& json, bool& value) {
+    const std::optional<bool> read = json.boolean();
+    value = read.value_or(value);
+    return read ? "" : "is neither true nor false";
 }
 
-std::string JsonReader::read(const Json& json, base::Errc& value) {
+std::string JsonReader::read(const JsonValue& json, base::Errc& value) {
     int number = 0;
     if (std::string problem = read(json, number); !problem.empty()) {
         return problem;
@@ -170,6 +232,13 @@ std::string JsonReader::read(const Json& json, base::Errc& value) {
     bool known = number == 1 || base::exit_code(code) != 1;
     value = known ? code : base::Errc::unknown;
     return {};
+}
+
+std::string JsonReader::read(const JsonValue& json, base::Cause& value) {
+    std::string word;
+    std::string problem = read(json, word);
+    value = base::cause_of(word);
+    return problem;
 }
 
 } // namespace iscsi::ipc

@@ -9,9 +9,12 @@
 #include "base/error.hpp"
 #include "base/result.hpp"
 #include "base/units.hpp"
+#include "ipc/json_tree.hpp"
 #include "records/record.hpp"
 
+#include <array>
 #include <bitset>
+#include <charconv>
 #include <chrono>
 #include <concepts>
 #include <cstddef>
@@ -36,11 +39,9 @@ inline constexpr std::nullptr_t last_of = nullptr;
 template <class Enum>
 concept Named = std::is_enum_v<Enum> && std::same_as<std::remove_const_t<decltype(last_of<Enum>)>, Enum>;
 
-/// JSON of a record: {"kind":"node","values":{"node.name":"iqn...",...}}; a value that JSON could not give
-/// back byte for byte is {"hex":"0x..."}.
-Json record_json(const records::Record& record);
-/// The reverse. The problem in words, or nothing.
-std::string read_record(const Json& json, records::Record& record);
+/// From the JSON of a record: {"kind":"node","values":{"node.name":"iqn...",...}}; a value that JSON could
+/// not give back byte for byte is {"hex":"0x..."}. The problem in words, or nothing.
+std::string read_record(const JsonValue& json, records::Record& record);
 
 /// `number` as that many lower-case digits.
 std::string hex_text(std::uint64_t number, unsigned digits);
@@ -49,16 +50,26 @@ std::optional<std::uint64_t> parse_hex(std::string_view text, unsigned digits);
 
 /// The text of `json` on one line. Bytes that are no UTF-8 are replaced, never thrown about.
 std::string text_of(const Json& json);
-/// An object of at most `bytes_max`, nested no deeper than anything of ours. Errors: invalid.
-base::Result<Json> parse_object(std::string_view text, std::size_t bytes_max);
+/// An object of at most `bytes_max`, nested no deeper than anything of ours; `text` outlives it. Errors:
+/// invalid.
+base::Result<JsonTree> parse_object(std::string_view text, std::size_t bytes_max);
 
+/// The name of an enumerator, by the text() of its namespace.
+template <class Enum>
+auto word_of(Enum value) {
+    return text(value);
+}
+
+/// Writes an object as text_of() would: on one line, members in the order of their names. Without a Json in
+/// between, which takes a dozen pieces of memory for each member: a session is written some times a login.
+/// The names it is given outlive it, and are all different.
 class JsonWriter {
 public:
-    Json object = Json::object();
-
     template <class T>
     void operator()(std::string_view name, const T& value) {
-        object[std::string(name)] = json_of(value);
+        begin(name);
+        put(value);
+        end();
     }
 
     /// A member that files of older versions do not have.
@@ -66,96 +77,153 @@ public:
     void later(std::string_view name, const T& value) {
         (*this)(name, value);
     }
+    /// A list that is mostly empty, and not written then.
+    template <class T>
+    void rare(std::string_view name, const T& list) {
+        if (!list.empty()) {
+            (*this)(name, list);
+        }
+    }
+    /// Left out when there is none.
+    template <class T>
+    void rare(std::string_view name, const std::optional<T>& value) {
+        if (value) {
+            (*this)(name, *value);
+        }
+    }
 
     /// An enum by words[its number].
     template <class Enum>
     void word(std::string_view name, const Enum& value, std::span<const std::string_view> words) {
-        object[std::string(name)] = words[static_cast<std::size_t>(value)];
+        (*this)(name, words[static_cast<std::size_t>(value)]);
     }
 
     /// A number of more than 53 bits, as programs in other languages can take it.
     template <class T>
     void hex(std::string_view name, const T& value, unsigned digits) {
         if constexpr (std::integral<T>) {
-            object[std::string(name)] = hex_text(value, digits);
+            (*this)(name, hex_text(value, digits));
         } else {
-            object[std::string(name)] = hex_text(value.value(), digits);
+            (*this)(name, hex_text(value.value(), digits));
         }
     }
+
+    /// What was written, whole.
+    std::string text();
 
 private:
-    template <class T>
-    static Json json_of(const T& value) {
-        if constexpr (std::is_same_v<T, records::Record>) {
-            return record_json(value);
-        } else if constexpr (std::is_same_v<T, base::Errc>) {
-            return static_cast<int>(value);
-        } else if constexpr (std::is_enum_v<T>) {
-            return std::string(text(value));
-        } else if constexpr (std::is_arithmetic_v<T> || std::is_same_v<T, std::string>) {
-            return value;
+    struct Member {
+        std::string_view name;
+        std::size_t begin; ///< of `"name":value` in members_text_
+        std::size_t end;
+    };
+
+    void begin(std::string_view name);
+    void end() { members_.back().end = members_text_.size(); }
+    void put(std::string_view value);
+    void put(const std::string& value) { put(std::string_view(value)); }
+    void put(base::Errc value) { put(static_cast<int>(value)); }
+    void put(const records::Record& record);
+    /// Of a record; it may be a secret.
+    void put_value(const std::string& value);
+
+    template <std::integral T>
+    void put(T value) {
+        if constexpr (std::is_same_v<T, bool>) {
+            members_text_ += value ? "true" : "false";
         } else {
-            JsonWriter writer;
-            describe(writer, value);
-            return std::move(writer.object);
+            std::array<char, 24> digits;
+            members_text_.append(digits.data(), std::to_chars(digits.begin(), digits.end(), value).ptr);
         }
     }
 
     template <class T>
-    static Json json_of(const std::vector<T>& values) {
-        Json array = Json::array();
-        for (const T& value : values) {
-            array.push_back(json_of(value));
-        }
-        return array;
+    requires std::is_enum_v<T>
+    void put(T value) { put(std::string_view(word_of(value))); }
+
+    template <class T>
+    requires std::is_class_v<T>
+    void put(const T& value) {
+        JsonWriter writer;
+        describe(writer, value);
+        members_text_ += writer.text();
     }
 
     template <class T>
-    static Json json_of(const std::optional<T>& value) {
-        return value ? json_of(*value) : Json(nullptr);
+    void put(const std::vector<T>& values) {
+        put_list(values.size(), [&](std::size_t i) { put(values[i]); });
+    }
+
+    template <class T>
+    void put(const std::optional<T>& value) {
+        if (value) {
+            put(*value);
+        } else {
+            members_text_ += "null";
+        }
     }
 
     template <class Tag, class Rep>
-    static Json json_of(const base::Strong<Tag, Rep>& value) {
-        return value.value();
+    void put(const base::Strong<Tag, Rep>& value) {
+        put(value.value());
     }
 
     /// In its own unit, which the member's name says.
     template <class Rep, class Period>
-    static Json json_of(const std::chrono::duration<Rep, Period>& value) {
-        return value.count();
+    void put(const std::chrono::duration<Rep, Period>& value) {
+        put(value.count());
     }
 
     /// The numbers of the bits that are set.
     template <std::size_t N>
-    static Json json_of(const std::bitset<N>& bits) {
-        Json array = Json::array();
+    void put(const std::bitset<N>& bits) {
+        std::vector<std::size_t> numbers;
         for (std::size_t i = 0; i < N; ++i) {
             if (bits[i]) {
-                array.push_back(i);
+                numbers.push_back(i);
             }
         }
-        return array;
+        put(numbers);
     }
+
+    template <class PutOne>
+    void put_list(std::size_t count, PutOne put_one) {
+        members_text_ += '[';
+        for (std::size_t i = 0; i < count; ++i) {
+            members_text_ += i == 0 ? "" : ",";
+            put_one(i);
+        }
+        members_text_ += ']';
+    }
+
+    std::string members_text_;
+    std::vector<Member> members_; ///< where they are in it
 };
 
 class JsonReader {
 public:
-    explicit JsonReader(const Json& object) : object_(&object) {}
+    /// The tree of which it is outlives the reader.
+    explicit JsonReader(JsonValue object) : object_(object) {}
 
     template <class T>
     void operator()(std::string_view name, T& value) {
-        if (const Json* member = find(name)) {
-            note(name, read(*member, value));
+        if (const JsonValue member = find(name)) {
+            note(name, read(member, value));
         }
     }
 
     /// Without it the value stays as it is.
     template <class T>
     void later(std::string_view name, T& value) {
-        if (object_->contains(name)) {
+        if (error_.empty() && object_.find(name)) {
             (*this)(name, value);
         }
+    }
+
+    /// Without it the list stays as it is.
+    template <class T>
+    void rare(std::string_view name, T& list) {
+        later(name, list);
     }
 
     template <class Enum>
@@ -192,36 +260,33 @@ public:
     const std::string& error() const { return error_; }
 
 private:
-    const Json* find(std::string_view name);
+    JsonValue find(std::string_view name);
     void note(std::string_view name, const std::string& problem);
 
     // Each gives the problem in words, or nothing.
-    static std::string read(const Json& json, std::string& value);
-    static std::string read(const Json& json, bool& value);
-    static std::string read(const Json& json, records::Record& value) { return read_record(json, value); }
-    static std::string read(const Json& json, base::Errc& value);
+    static std::string read(const JsonValue& json, std::string& value);
+    static std::string read(const JsonValue& json, bool& value);
+    static std::string read(const JsonValue& json, records::Record& value) {
+        return read_record(json, value);
+    }
+    static std::string read(const JsonValue& json, base::Errc& value);
+    static std::string read(const JsonValue& json, base::Cause& value);
 
     template <std::integral T>
-    static std::string read(const Json& json, T& value) {
-        // A number that fits no 64 bits is a float by now.
-        if (json.is_number_unsigned()) {
-            auto number = json.get<std::uint64_t>();
-            if (std::in_range<T>(number)) {
-                value = static_cast<T>(number);
-                return {};
-            }
-        } else if (json.is_number_integer()) {
-            auto number = json.get<std::int64_t>();
-            if (std::in_range<T>(number)) {
-                value = static_cast<T>(number);
-                return {};
-            }
+    static std::string read(const JsonValue& json, T& value) {
+        if (const auto number = json.unsigned_number(); number && std::in_range<T>(*number)) {
+            value = static_cast<T>(*number);
+            return {};
+        }
+        if (const auto number = json.negative_number(); number && std::in_range<T>(*number)) {
+            value = static_cast<T>(*number);
+            return {};
         }
         return json.is_number() ? "is out of range" : "is no number";
     }
 
     template <Named T>
-    static std::string read(const Json& json, T& value) {
+    static std::string read(const JsonValue& json, T& value) {
         std::string name;
         if (std::string problem = read(json, name); !problem.empty()) {
             return problem;
@@ -236,22 +301,22 @@ private:
     }
 
     template <class T>
-    static std::string read(const Json& json, std::vector<T>& values) {
-        if (!json.is_array()) {
+    static std::string read(const JsonValue& json, std::vector<T>& values) {
+        if (!json.is_list()) {
             return "is no list";
         }
-        for (const Json& element : json) {
+        std::string problem;
+        json.each([&](std::string_view, const JsonValue& element) {
             T value = blank<T>();
-            if (std::string problem = read(element, value); !problem.empty()) {
-                return problem;
-            }
+            problem = read(element, value);
             values.push_back(std::move(value));
-        }
-        return {};
+            return problem.empty();
+        });
+        return problem;
     }
 
     template <class T>
-    static std::string read(const Json& json, std::optional<T>& value) {
+    static std::string read(const JsonValue& json, std::optional<T>& value) {
         if (json.is_null()) {
             value.reset();
             return {};
@@ -260,7 +325,7 @@ private:
     }
 
     template <class Tag, class Rep>
-    static std::string read(const Json& json, base::Strong<Tag, Rep>& value) {
+    static std::string read(const JsonValue& json, base::Strong<Tag, Rep>& value) {
         Rep number{};
         std::string problem = read(json, number);
         value = base::Strong<Tag, Rep>(number);
@@ -268,7 +333,7 @@ private:
     }
 
     template <class Rep, class Period>
-    static std::string read(const Json& json, std::chrono::duration<Rep, Period>& value) {
+    static std::string read(const JsonValue& json, std::chrono::duration<Rep, Period>& value) {
         Rep count{};
         std::string problem = read(json, count);
         value = std::chrono::duration<Rep, Period>(count);
@@ -276,7 +341,7 @@ private:
     }
 
     template <std::size_t N>
-    static std::string read(const Json& json, std::bitset<N>& bits) {
+    static std::string read(const JsonValue& json, std::bitset<N>& bits) {
         std::vector<std::size_t> numbers;
         std::string problem = read(json, numbers);
         for (std::size_t number : numbers) {
@@ -299,7 +364,7 @@ private:
 
     template <class T>
     requires std::is_class_v<T>
-    static std::string read(const Json& json, T& value) {
+    static std::string read(const JsonValue& json, T& value) {
         if (!json.is_object()) {
             return "is no object";
         }
@@ -308,7 +373,7 @@ private:
         return reader.error_;
     }
 
-    const Json* object_;
+    JsonValue object_;
     std::string error_;
 };
 

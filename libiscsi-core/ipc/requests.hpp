@@ -1,9 +1,9 @@
 // What iscsiadm asks the daemon and what it is told: plain structs, and their form on the Unix socket, one
 // JSON object a line. A request is {"v":1,"id":N,"request":"login",...}, its reply
 // {"v":1,"id":N,"reply":"login",...} or {"v":1,"id":N,"reply":"error","code":N,...}. Replies carry the id of
-// their request and come in any order. Decoding is strict: whatever a hostile peer writes gives an Error,
-// never an exception; members that this version does not know are ignored, so that a newer peer may add some.
-// Pure functions; any thread.
+// their request and come in any order; a request to monitor has a reply for each event. Decoding is strict:
+// whatever a hostile peer writes gives an Error, never an exception; members that this version does not know
+// are ignored, so that a newer peer may add some. Pure functions; any thread.
 #pragma once
 
 #include "base/result.hpp"
@@ -11,6 +11,7 @@
 #include "records/record.hpp"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -37,10 +38,24 @@ struct Login {
 
 struct Logout {
     std::uint32_t sid = 0;
+    /// Refused with Errc::busy when anybody uses its devices, whatever iscsid.safe_logout says.
+    bool only_if_unused = false;
+};
+
+/// A place in the list of sessions: behind that unit, or behind all of the session.
+struct ListPlace {
+    std::uint32_t sid = 0;            ///< 0: before the first one
+    std::optional<std::uint64_t> lun; ///< AttachedLun::number
+
+    friend bool operator==(const ListPlace&, const ListPlace&) = default;
 };
 
 /// Every session.
-struct Sessions {};
+struct Sessions {
+    bool with_io = false; ///< and what was asked of each unit (AttachedLun::io)
+    /// A page (ipc/page.hpp) of what is behind it; empty: all in one.
+    std::optional<ListPlace> after = std::nullopt;
+};
 
 /// Look for new, changed and vanished logical units.
 struct Rescan {
@@ -52,7 +67,10 @@ struct Stop {};
 
 struct Info {};
 
-using Request = std::variant<Discover, Login, Logout, Sessions, Rescan, Stop, Info>;
+/// Events, from now on until the connection ends. Of several requests on one connection the last one counts.
+struct Monitor {};
+
+using Request = std::variant<Discover, Login, Logout, Sessions, Rescan, Stop, Info, Monitor>;
 
 // ---- replies ----
 
@@ -82,7 +100,8 @@ struct LoginReply {
 struct Done {};
 
 struct SessionsReply {
-    std::vector<SessionSnapshot> sessions; ///< by sid
+    std::vector<SessionSnapshot> sessions;        ///< by sid
+    std::optional<ListPlace> next = std::nullopt; ///< of a page: there may be more, behind it
 };
 
 struct InfoReply {
@@ -98,7 +117,22 @@ struct ErrorReply {
     base::Error error;
 };
 
-using Reply = std::variant<DiscoverReply, LoginReply, Done, SessionsReply, InfoReply, ErrorReply>;
+/// Something that has happened, and what it was about. The first one says that the monitoring has begun.
+struct EventReply {
+    std::int64_t time_us = 0; ///< since 1970, UTC
+    std::string event;        ///< a name in events.hpp; a newer daemon may have more
+    std::string level;        ///< "error", "warning", "info" or "debug"
+    std::string message;      ///< as in the log; one line, safe to print
+    std::optional<std::uint32_t> sid;
+    std::string target; ///< empty, as the following: it is about none
+    std::string portal; ///< "10.0.0.1:3260"; of the record, not where a redirection led
+    std::string iface;
+    std::optional<std::uint64_t> lun; ///< as in by-path names
+    std::string device;               ///< "/dev/ublkb0"
+    std::uint64_t lost = 0;           ///< of events_lost: how many
+};
+
+using Reply = std::variant<DiscoverReply, LoginReply, Done, SessionsReply, InfoReply, ErrorReply, EventReply>;
 
 // ---- on the socket ----
 

@@ -27,4 +27,30 @@ std::string_view text(InternalState state) {
     return internal_texts.at(static_cast<std::size_t>(state));
 }
 
+KindSnapshot snapshot(const base::LatencyCounts& latency, std::uint64_t failures, std::uint64_t bytes) {
+    KindSnapshot out;
+    out.requests = latency.count();
+    out.failures = failures;
+    out.bytes = bytes;
+    out.sum_us = latency.sum_us;
+    for (std::size_t i = 0; i < latency.buckets.size(); ++i) {
+        if (latency.buckets[i] != 0) {
+            out.latency_us.push_back({base::latency::lowest_us(i), latency.buckets[i]});
+        }
+    }
+    return out;
+}
+
+base::LatencyCounts latency_of(const KindSnapshot& kind) {
+    base::LatencyCounts counts;
+    counts.sum_us = kind.sum_us;
+    for (const std::vector<std::uint64_t>& pair : kind.latency_us) {
+        const std::size_t bucket = pair.size() == 2 ? base::latency::bucket_of(pair[0]) : 0;
+        if (pair.size() == 2 && base::latency::lowest_us(bucket) == pair[0]) {
+            counts.buckets[bucket] += pair[1];
+        }
+    }
+    return counts;
+}
+
 } // namespace iscsi::ipc

@@ -3,9 +3,11 @@
 // only; any thread. The texts of the states are open-iscsi's, because scripts look for them.
 #pragma once
 
+#include "base/histogram.hpp"
 #include "base/statistics.hpp"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -45,6 +47,35 @@ struct PortalAddress {
     friend bool operator==(const PortalAddress&, const PortalAddress&) = default;
 };
 
+/// Requests of one kind since this daemon serves the unit.
+struct KindSnapshot {
+    std::uint64_t requests = 0; ///< that have ended
+    std::uint64_t failures = 0; ///< of them, with an error
+    std::uint64_t bytes = 0;    ///< of those that ended well
+    std::uint64_t sum_us = 0;   ///< what all of them took
+    /// How long they took: pairs of the least number of microseconds that a bucket counts
+    /// (base/histogram.hpp) and what it has counted; only those that have counted something.
+    std::vector<std::vector<std::uint64_t>> latency_us;
+
+    friend bool operator==(const KindSnapshot&, const KindSnapshot&) = default;
+};
+
+KindSnapshot snapshot(const base::LatencyCounts& latency, std::uint64_t failures, std::uint64_t bytes);
+/// The reverse; what no bucket begins with is left out.
+base::LatencyCounts latency_of(const KindSnapshot& kind);
+
+/// What users of a unit's block device have asked for. Not all of one moment.
+struct IoSnapshot {
+    KindSnapshot read;
+    KindSnapshot write;
+    KindSnapshot other;          ///< flush, discard, write zeroes
+    std::uint64_t in_hand = 0;   ///< requests that have not ended
+    std::uint64_t waits = 0;     ///< requests that waited in the daemon before their first command
+    std::uint64_t waited_us = 0; ///< for that long, all of them
+
+    friend bool operator==(const IoSnapshot&, const IoSnapshot&) = default;
+};
+
 /// A logical unit that a session shows to this machine.
 struct AttachedLun {
     std::uint64_t number = 0; ///< as a person counts it: 0, 1, 2... (the address methods of SAM-5 4.7 undone)
@@ -60,8 +91,17 @@ struct AttachedLun {
     /// Times that its volatile cache was lost with writes in it, as far as this daemon knows. A flush failed
     /// for each.
     std::uint64_t cache_losses = 0;
+    std::optional<IoSnapshot> io; ///< where it was asked for
 
     friend bool operator==(const AttachedLun&, const AttachedLun&) = default;
+};
+
+/// A logical unit that the target lists and that is not shown.
+struct AbsentLun {
+    std::uint64_t number = 0;
+    std::string why; ///< in a few words
+
+    friend bool operator==(const AbsentLun&, const AbsentLun&) = default;
 };
 
 /// The interface that a session was bound to: values of its iface record and what came of them. Empty = not
@@ -112,6 +152,19 @@ struct NegotiatedSnapshot {
     friend bool operator==(const NegotiatedSnapshot&, const NegotiatedSnapshot&) = default;
 };
 
+/// One of the further queues of a session's devices (iscsid.queues), which has a session with the target of
+/// its own.
+struct QueueSnapshot {
+    std::uint64_t number = 0; ///< from 1; queue 0 is the session's
+    SessionState session_state = SessionState::free;
+    std::uint64_t recoveries = 0; ///< as of the session
+    std::uint64_t failed_recoveries = 0;
+    std::optional<std::uint64_t> down_s; ///< seconds since its connection was lost; empty: it is up
+    std::string last_error; ///< why it is still down, one line; empty: it is up, or was not tried
+
+    friend bool operator==(const QueueSnapshot&, const QueueSnapshot&) = default;
+};
+
 /// A session at one moment.
 struct SessionSnapshot {
     std::uint32_t sid = 0;         ///< from 1
@@ -128,7 +181,18 @@ struct SessionSnapshot {
     ChapSnapshot chap;
     NegotiatedSnapshot negotiated;
     base::SessionStatistics statistics; ///< since login, over all connections
+    /// As far as this daemon knows: times that it was lost and came back, also that it was taken over from
+    /// the daemon before, and times that it was not back in time, so that I/O failed.
+    std::uint64_t recoveries = 0;
+    std::uint64_t failed_recoveries = 0;
     std::vector<AttachedLun> luns;
+    std::vector<AbsentLun> absent;
+    std::string authentication = "None"; ///< "CHAP" of ours alone, or "mutual CHAP"; everybody is told
+    std::optional<std::uint64_t> age_s;  ///< seconds since its first login; empty: not known
+    std::optional<std::uint64_t> down_s; ///< seconds since its connection was lost; empty: it is up
+    std::string last_error; ///< why it is still down, one line; empty: it is up, or was not tried, or it is
+                            ///< not root who asks
+    std::vector<QueueSnapshot> queues; ///< beside its own; what is above is of that one alone
 
     friend bool operator==(const SessionSnapshot&, const SessionSnapshot&) = default;
 };

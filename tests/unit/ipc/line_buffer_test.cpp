@@ -1,6 +1,7 @@
 #include "base/wiped.hpp"
 #include "ipc/line_buffer.hpp"
 #include "support/heap_watch.hpp"
+#include "unit/ipc/samples.hpp"
 
 #include <algorithm>
 #include <catch2/catch.hpp>
@@ -107,6 +108,19 @@ TEST_CASE("an empty append changes nothing", "[ipc]") {
     LineBuffer buffer(5);
     buffer.append("");
     CHECK(take_all(buffer).empty());
+}
+
+TEST_CASE("the keys of a login are read with memory for those alone that are no defaults", "[ipc]") {
+    const Login login{samples::node(), true};
+    const std::string line = samples::line_of(1, login);
+    const std::size_t keys = static_cast<std::size_t>(std::ranges::count(line, ':'));
+    CHECK(keys > 80);
+    const std::size_t before = test::allocations;
+    const auto decoded = decode_request(line);
+    const std::size_t taken = test::allocations - before;
+    REQUIRE(decoded);
+    CHECK(std::get<Login>(decoded->request).node == login.node);
+    CHECK(taken < 30);
 }
 
 } // namespace

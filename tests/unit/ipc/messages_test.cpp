@@ -1,9 +1,11 @@
 #include "base/limits.hpp"
+#include "ipc/events.hpp"
 #include "unit/ipc/samples.hpp"
 
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <random>
+#include <set>
 
 namespace iscsi::ipc {
 namespace {
@@ -74,11 +76,24 @@ TEST_CASE("a snapshot of a session loses nothing on its way", "[ipc]") {
 }
 
 TEST_CASE("an error arrives with its kind and all its lines", "[ipc]") {
-    auto decoded = decode_reply(samples::line_of(1, Reply(ErrorReply{{Errc::protocol, "a\nb"}})));
+    const base::Error sent{Errc::protocol, "a\nb", base::Cause::key_unusable};
+    auto decoded = decode_reply(samples::line_of(1, Reply(ErrorReply{sent})));
     REQUIRE(decoded);
     const base::Error& error = std::get<ErrorReply>(decoded->reply).error;
     CHECK(error.code == Errc::protocol);
     CHECK(error.detail == "a\nb");
+    CHECK(error.cause == base::Cause::key_unusable);
+}
+
+TEST_CASE("a cause of another version is none", "[ipc]") {
+    for (std::string_view cause : {R"(,"cause":"sunspots")", ""}) {
+        auto decoded =
+            decode_reply(std::string(R"({"v":1,"id":1,"reply":"error","error":{"errc":4,"detail":"x")") +
+                         std::string(cause) + "}}");
+        REQUIRE(decoded);
+        CHECK(std::get<ErrorReply>(decoded->reply).error.code == Errc::transport);
+        CHECK(std::get<ErrorReply>(decoded->reply).error.cause == base::Cause::none);
+    }
 }
 
 TEST_CASE("a kind of error of another version is still an error", "[ipc]") {
@@ -201,6 +216,51 @@ TEST_CASE("a message with any bytes changed is refused or read, and nothing else
     CHECK(refused > 0);
 }
 
+TEST_CASE("an event with anything wrong in it is refused, and one that is about nothing is read", "[ipc]") {
+    const std::string whole = samples::line_of(9, Reply(samples::event()));
+    REQUIRE(decode_reply(whole));
+    const std::pair<std::string, std::string> wrong[]{
+        {R"("sid":7)", R"("sid":-1)"},
+        {R"("sid":7)", R"("sid":4294967296)"},
+        {R"("sid":7)", R"("sid":"7")"},
+        {R"("sid":7,)", ""},
+        {R"("lun":0)", R"("lun":[])"},
+        {R"("lost":18446744073709551615)", R"("lost":18446744073709551616)"},
+        {R"("lost":18446744073709551615)", R"("lost":-1)"},
+        {R"("event":"resized")", R"("event":null)"},
+        {R"("time_us":1700000000123456)", R"("time_us":1e99)"},
+        {R"("device":"/dev/ublkb0")", R"("device":{})"},
+    };
+    for (const auto& [from, to] : wrong) {
+        std::string line = whole;
+        const auto at = line.find(from);
+        REQUIRE(at != std::string::npos);
+        line.replace(at, from.size(), to);
+        INFO(line);
+        CHECK_FALSE(decode_reply(line));
+    }
+    std::string of_a_newer_daemon = whole;
+    of_a_newer_daemon.replace(of_a_newer_daemon.find("resized"), 7, "renamed");
+    auto read = decode_reply(of_a_newer_daemon);
+    REQUIRE(read);
+    CHECK(std::get<EventReply>(read->reply).event == "renamed");
+    const auto nothing = decode_reply(samples::line_of(9, Reply(EventReply())));
+    REQUIRE(nothing);
+    CHECK_FALSE(std::get<EventReply>(nothing->reply).sid);
+    CHECK_FALSE(std::get<EventReply>(nothing->reply).lun);
+}
+
+TEST_CASE("names of events are words that a query can have, and none is there twice", "[ipc]") {
+    std::set<std::string_view> names;
+    for (const EventRow& row : event_rows) {
+        CHECK(row_of(row.event).name == row.name);
+        CHECK(names.insert(row.name).second);
+        CHECK(row.name.find_first_not_of("abcdefghijklmnopqrstuvwxyz_") == std::string_view::npos);
+        CHECK(row.level != Level::debug); // a monitor would not be told
+        CHECK(row.meaning.size() > 10);
+    }
+}
+
 TEST_CASE("lists that nest without end are refused before they are built", "[ipc]") {
     for (std::string open : {"[", "{\"a\":", "[{\"v\":"}) {
         std::string line = R"({"v":1,"id":1,"request":"info","x":)";
@@ -229,6 +289,20 @@ TEST_CASE("the texts of the states are those that scripts look for", "[ipc]") {
     CHECK(text(SessionState::free) == "FREE");
     CHECK(text(InternalState::no_change) == "NO CHANGE");
     CHECK(text(InternalState::unknown) == "Unknown");
+}
+
+TEST_CASE("a histogram comes through a snapshot as it was, and what is no bucket is left out") {
+    base::LatencyHistogram histogram;
+    for (int us : {0, 7, 8, 9, 100, 101, 5'000, 200'000'000}) {
+        histogram.add(std::chrono::microseconds(us));
+    }
+    KindSnapshot kind = snapshot(histogram.read(), 2, 4096);
+    CHECK(kind.requests == 8);
+    CHECK(kind.failures == 2);
+    CHECK(kind.bytes == 4096);
+    CHECK(latency_of(kind) == histogram.read());
+    kind.latency_us = {{17, 5}, {16}, {16, 3, 1}, {}};
+    CHECK(latency_of(kind).count() == 0);
 }
 
 } // namespace

@@ -36,10 +36,12 @@ inline std::vector<Request> requests() {
         Discover{discovery(), {iface("if1"), iface("default")}},
         Login{node(), true},
         Logout{7},
-        Sessions{},
+        Sessions{true, {}},
+        Sessions{false, ListPlace{7, 3}},
         Rescan{0xffffffffU},
         Stop{},
         Info{},
+        Monitor{},
     };
 }
 
@@ -56,6 +58,7 @@ inline AttachedLun lun() {
     lun.product = "VIRTUAL-DISK";
     lun.serial = "beaf31";
     lun.cache_losses = 2;
+    lun.io = IoSnapshot{{3, 1, 8192, 120, {{20, 2}, {80, 1}}}, {1, 0, 4096, 96, {{96, 1}}}, {}, 7, 8, 9};
     return lun;
 }
 
@@ -78,8 +81,33 @@ inline SessionSnapshot session() {
     for (const base::CounterRow& row : base::session_counters) {
         session.statistics.*row.value = n++;
     }
+    session.recoveries = 5;
+    session.failed_recoveries = 6;
     session.luns = {lun(), AttachedLun{}};
+    session.absent = {{4, "its port is in standby"}};
+    session.authentication = "mutual CHAP";
+    session.age_s = UINT64_MAX;
+    session.down_s = 0;
+    session.last_error = "Connection refused";
+    session.queues = {{1, SessionState::failed, 7, 8, 9, "No route to host"},
+                      {2, SessionState::logged_in, 0, 0, {}, ""}};
     return session;
+}
+
+inline EventReply event() {
+    EventReply event;
+    event.time_us = 1'700'000'000'123'456;
+    event.event = "resized";
+    event.level = "info";
+    event.message = "session 7 LUN 0: 16 blocks, were 8";
+    event.sid = 7;
+    event.target = "iqn.2001-04.com.example:t1";
+    event.portal = "[fe80::1%eth0]:3260";
+    event.iface = "default";
+    event.lun = 0;
+    event.device = "/dev/ublkb0";
+    event.lost = UINT64_MAX;
+    return event;
 }
 
 inline std::vector<Reply> replies() {
@@ -89,9 +117,13 @@ inline std::vector<Reply> replies() {
             {"bad name"}},
         LoginReply{5, {lun()}, "a note\nof two lines"},
         Done{},
-        SessionsReply{{session(), SessionSnapshot{}}},
+        SessionsReply{{session(), SessionSnapshot{}}, ListPlace{0xffffffffU, UINT64_MAX}},
+        SessionsReply{{}, ListPlace{3, {}}},
         InfoReply{"0.1", "iqn.2001-04.com.example:ini", "alias", 4711},
         ErrorReply{{base::Errc::digest, "first\nsecond"}},
+        ErrorReply{{base::Errc::transport, "Connection refused", base::Cause::connection_refused}},
+        event(),
+        EventReply{},
     };
 }
 
