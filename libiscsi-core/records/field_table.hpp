@@ -195,7 +195,9 @@ inline constexpr Field rows[] = {
     {Key::daemon_safe_logout, "iscsid.safe_logout", Type::boolean, daemon, "Yes", ""},
     {Key::daemon_ipc_auth_uid, "iscsid.ipc_auth_uid", Type::boolean, daemon, "Yes", ""},
     {Key::daemon_shards, "iscsid.shards", Type::number, daemon, "0", "", 0, 256},
+    {Key::daemon_queues, "iscsid.queues", Type::number, daemon, "1", "", 1, base::limits::queues_max},
     {Key::daemon_block, "iscsid.block", Type::choice, daemon, "auto", "", 0, 0, "auto|ublk|nbd|socket"},
+    {Key::daemon_ublk_zero_copy_min_kb, "iscsid.ublk_zero_copy_min_kb", Type::number, daemon, "0", "", 0, 1024},
     {Key::daemon_rediscovery, "iscsid.rediscovery", Type::choice, daemon, "keep", "", 0, 0, "keep|overwrite"},
     {Key::daemon_db_dir, "iscsid.db_dir", Type::text, daemon, "", ""},
 };

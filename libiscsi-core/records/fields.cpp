@@ -6,6 +6,7 @@
 #include "records/field_table.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <charconv>
 #include <fmt/format.h>
@@ -26,12 +27,27 @@ constexpr bool rows_follow_keys() {
 static_assert(std::size(table::rows) == key_count, "a key without a row");
 static_assert(rows_follow_keys(), "the rows stand in the order of enum class Key");
 
-// Names that older tools wrote.
+/// A name and its row.
 struct Alias {
     std::string_view name;
     Key key;
 };
+// Names that older tools wrote.
 constexpr Alias aliases[] = {{"node.transport_name", Key::iface_transport_name}};
+
+/// Every name that a file may have, in order: a request has a hundred of them.
+constexpr auto rows_by_name = [] {
+    std::array<Alias, key_count + std::size(aliases)> names{};
+    std::size_t count = 0;
+    for (const Field& row : table::rows) {
+        names[count++] = {row.name, row.key};
+    }
+    for (const Alias& alias : aliases) {
+        names[count++] = alias;
+    }
+    std::ranges::sort(names, {}, &Alias::name);
+    return names;
+}();
 
 bool breaks_line(unsigned char c) {
     return c < 0x20 || c == 0x7f;
@@ -86,7 +102,17 @@ base::Result<base::WipedText> checked_number(const Field& row, std::string_view 
 }
 
 bool is_allowed(const Field& row, std::string_view item) {
-    return std::ranges::count(base::split(row.allowed, '|'), item) != 0;
+    std::string_view rest = row.allowed;
+    for (;;) {
+        const std::size_t end = rest.find('|');
+        if (rest.substr(0, end) == item) {
+            return true;
+        }
+        if (end == std::string_view::npos) {
+            return false;
+        }
+        rest.remove_prefix(end + 1);
+    }
 }
 
 std::string nearest_number(const Field& row, std::int64_t number) {
@@ -133,13 +159,13 @@ const Field& field(Key key) {
 }
 
 const Field* find_field(RecordKind kind, std::string_view name) {
-    const auto* alias = std::ranges::find(aliases, name, &Alias::name);
-    if (alias != std::end(aliases)) {
-        name = field(alias->key).name;
+    const auto* known = std::ranges::lower_bound(rows_by_name, name, {}, &Alias::name);
+    for (; known != rows_by_name.end() && known->name == name; ++known) {
+        if (field(known->key).applies_to(kind)) {
+            return &field(known->key);
+        }
     }
-    const auto* row = std::ranges::find_if(
-        table::rows, [&](const Field& f) { return f.name == name && f.applies_to(kind); });
-    return row == std::end(table::rows) ? nullptr : row;
+    return nullptr;
 }
 
 const std::string& default_text(Key key) {

@@ -73,7 +73,8 @@ enum class Key : std::uint16_t {
     discovery_auth_timeout, discovery_active_timeout, discovery_max_recv_data_segment_length,
     isns_use_discoveryd, isns_poll_interval,
 
-    daemon_startup, daemon_safe_logout, daemon_ipc_auth_uid, daemon_shards, daemon_block,
+    daemon_startup, daemon_safe_logout, daemon_ipc_auth_uid, daemon_shards, daemon_queues, daemon_block,
+    daemon_ublk_zero_copy_min_kb,
     daemon_rediscovery, daemon_db_dir,
     // clang-format on
 };

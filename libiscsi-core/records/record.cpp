@@ -112,11 +112,17 @@ Result<void> Record::set(Key key, std::string_view value) {
     if (row.has(hidden)) {
         return {};
     }
-    Result<WipedText> checked = checked_value(row, value);
-    if (!checked) {
-        return fail(checked.error());
+    // As most of a request's hundred are: nothing to check, and nothing to hold.
+    const bool is_initial = !value.empty() && value == initial(key);
+    if (is_initial) {
+        std::erase_if(values_, [&](const Value& held) { return held.first == key; });
+    } else {
+        Result<WipedText> checked = checked_value(row, value);
+        if (!checked) {
+            return fail(checked.error());
+        }
+        store(key, std::move(*checked));
     }
-    store(key, std::move(*checked));
     std::erase_if(refused_, [&](const Value& refused) { return refused.first == key; });
     return {};
 }
