@@ -9,8 +9,11 @@
 #include "ring/ring.hpp"
 #include "ring/timers.hpp"
 
+#include <array>
 #include <atomic>
 #include <memory>
+#include <span>
+#include <sys/uio.h>
 #include <thread>
 
 namespace iscsi::ring {
@@ -54,6 +57,11 @@ public:
     /// The time this turn began.
     base::TimePoint now() const { return now_; }
 
+    /// Room for a list that is used up before anybody else on this thread runs: one for all, because each of
+    /// a thousand idle streams would have its own in memory.
+    std::span<iovec> room_for_spans() { return spans_; }
+    static constexpr std::size_t spans_max = 512;
+
     /// `pump` is called once at the end of this turn. Idempotent.
     void mark(Pump& pump);
     /// Takes `pump` out again; for its destructor.
@@ -83,6 +91,7 @@ private:
     Mailbox mailbox_;
     Op mail_op_;
     std::uint64_t mail_count_ = 0;
+    std::array<iovec, spans_max> spans_{};
     Pump* first_dirty_ = nullptr;
     Pump* pumping_ = nullptr; ///< those of this turn that are still to come
     base::TimePoint now_;

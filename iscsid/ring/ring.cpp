@@ -42,6 +42,10 @@ base::Result<Ring> Ring::create(unsigned entries, SqeSize sqe_size) {
             ring.can_skip_success_ = (params.features & IORING_FEAT_CQE_SKIP) != 0;
             // Both came with Linux 5.11, where no feature tells of the first.
             ring.can_update_timeout_ = (params.features & IORING_FEAT_EXT_ARG) != 0;
+            // The poll is there from Linux 5.13 on; but before 5.17, with which this feature came, what comes
+            // between its wake-up and its return to the queue may be lost, and the end of a connection comes
+            // once.
+            ring.can_keep_polling_ = (params.features & IORING_FEAT_CQE_SKIP) != 0;
             // Both came with Linux 5.19, where no feature tells of the second.
             ring.can_poll_first_ = flags != flag_choices.back();
             ring.deferred_ = (flags & IORING_SETUP_DEFER_TASKRUN) != 0;
@@ -59,7 +63,8 @@ base::Result<Ring> Ring::create(unsigned entries, SqeSize sqe_size) {
 Ring::Ring(Ring&& other) noexcept
     : ring_(other.ring_), live_(std::exchange(other.live_, false)), sqe_bytes_(other.sqe_bytes_),
       can_skip_success_(other.can_skip_success_), can_update_timeout_(other.can_update_timeout_),
-      can_poll_first_(other.can_poll_first_), deferred_(other.deferred_) {}
+      can_poll_first_(other.can_poll_first_), can_keep_polling_(other.can_keep_polling_),
+      buffers_(std::move(other.buffers_)), free_buffers_(other.free_buffers_), deferred_(other.deferred_) {}
 
 Ring::~Ring() {
     if (live_) {

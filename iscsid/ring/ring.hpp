@@ -9,6 +9,8 @@
 
 #include <cstddef>
 #include <liburing.h>
+#include <optional>
+#include <vector>
 
 namespace iscsi::ring {
 
@@ -34,6 +36,17 @@ public:
 
     /// A receive may say that nothing has arrived yet (IORING_RECVSEND_POLL_FIRST, Linux 5.19).
     bool can_poll_first() const { return can_poll_first_; }
+    /// One poll tells of all that arrives until it is cancelled (IORING_POLL_ADD_MULTI; sure to do so
+    /// from Linux 5.17 on).
+    bool can_keep_polling() const { return can_keep_polling_; }
+
+    /// Makes the table of registered buffers, with all its places empty, if it is not there yet. False: the
+    /// kernel has no such thing (Linux 5.19).
+    bool prepare_buffers();
+    /// A place in that table for a buffer that the caller will have registered; none: all are taken.
+    std::optional<std::uint32_t> claim_buffer();
+    /// What is submitted from here on finds the place empty, or another buffer in it.
+    void release_buffer(std::uint32_t index);
 
     /// Submits what is queued and waits for a completion or until `deadline` (empty = for ever); now and then
     /// it ends without either.
@@ -65,6 +78,10 @@ private:
     /// A timeout's time can be changed (Linux 5.11); else it is taken back and another one given.
     bool can_update_timeout_ = false;
     bool can_poll_first_ = false;
+    bool can_keep_polling_ = false;
+    static constexpr std::uint32_t buffers_max = 256;
+    std::vector<std::uint32_t> buffers_; ///< the first free_buffers_ are places that nobody has
+    std::uint32_t free_buffers_ = 0;
     bool deferred_ = false; ///< completions are made only in enter (DEFER_TASKRUN)
 };
 

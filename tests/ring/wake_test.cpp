@@ -1,8 +1,8 @@
 // The timeout that lies at the kernel from turn to turn, where the kernel does not change it as asked:
-// because it is too old, or because the timeout has just ended. The linker puts
-// __wrap_io_uring_queue_init_params before liburing's (CMakeLists.txt).
+// because it is too old, or because the timeout has just ended.
 #include "base/check.hpp"
 #include "ring/loop.hpp"
+#include "ring/other_kernels.hpp"
 #include "ring/ring.hpp"
 
 #include <catch2/catch.hpp>
@@ -14,23 +14,10 @@
 #include <vector>
 
 using namespace iscsi;
+using namespace iscsi::ring_tests;
 using namespace std::chrono_literals;
 
 namespace {
-
-enum class Kernel : std::uint8_t {
-    this_one,
-    before_5_11,   ///< it says that it is: IORING_FEAT_EXT_ARG is not there
-    refuses_change ///< a change of a timeout fails, and so does its removal
-};
-Kernel rings_of = Kernel::this_one;
-
-struct RingsOf {
-    explicit RingsOf(Kernel kernel) { rings_of = kernel; }
-    RingsOf(const RingsOf&) = delete;
-    RingsOf& operator=(const RingsOf&) = delete;
-    ~RingsOf() { rings_of = Kernel::this_one; }
-};
 
 /// Every operation but the one is allowed, from now on.
 void refuse(io_uring& ring, unsigned operation) {
@@ -98,11 +85,15 @@ int __wrap_io_uring_queue_init_params(unsigned entries, io_uring* ring, io_uring
 int __wrap_io_uring_queue_init_params(unsigned entries, io_uring* ring, io_uring_params* params) {
     params->flags |= rings_of == Kernel::refuses_change ? IORING_SETUP_R_DISABLED : 0U;
     const int rc = __real_io_uring_queue_init_params(entries, ring, params);
+    newest_ring = rc == 0 ? ring->ring_fd : -1;
     if (rc == 0 && rings_of == Kernel::refuses_change) {
         refuse(*ring, IORING_OP_TIMEOUT_REMOVE);
     }
     if (rings_of == Kernel::before_5_11) {
         params->features &= ~IORING_FEAT_EXT_ARG;
+    }
+    if (rings_of <= Kernel::before_5_17 && rings_of != Kernel::this_one) {
+        params->features &= ~IORING_FEAT_CQE_SKIP;
     }
     return rc;
 }

@@ -144,13 +144,13 @@ ring::Task<bool> Control::try_again() {
 
 /// Asks as the scan does, with its patience for unit attentions.
 ring::Task<bool> Control::is_the_unit() {
-    std::array<std::byte, 64> page{};
+    constexpr std::uint8_t page_bytes = 64;
     for (int tries = 0; tries < 10; ++tries) {
         shard::PassThrough inquiry;
         inquiry.lun = facts_.lun;
-        inquiry.cdb = {std::byte{0x12}, std::byte{1}, std::byte{0x80}, std::byte{0}, std::byte{page.size()}};
+        inquiry.cdb = {std::byte{0x12}, std::byte{1}, std::byte{0x80}, std::byte{0}, std::byte{page_bytes}};
         inquiry.cdb_bytes = 6;
-        inquiry.data_in = page;
+        inquiry.data_in_bytes = page_bytes;
         inquiry.timeout = base::limits::scsi_scan_timeout;
         asked_at_ = loop_.now();
         auto reply = co_await nexus_->execute(inquiry);
@@ -158,7 +158,7 @@ ring::Task<bool> Control::is_the_unit() {
             co_return false;
         }
         if (reply.outcome == session::Outcome::responded && reply.status == 0) {
-            co_return std::memcmp(page.data() + 4, "SIM1", 4) == 0;
+            co_return reply.data.size() >= 8 && std::memcmp(reply.data.data() + 4, "SIM1", 4) == 0;
         }
     }
     co_return false;

@@ -84,10 +84,9 @@ Socket* Kernel::socket(int fd) {
 }
 
 void Kernel::wake_mailbox() {
-    if (mailbox_op_ != nullptr) {
+    mailbox_woken_ = mailbox_op_ == nullptr;
+    if (!mailbox_woken_) {
         complete(*std::exchange(mailbox_op_, nullptr), 8);
-    } else {
-        mailbox_woken_ = true;
     }
 }
 
@@ -133,9 +132,11 @@ void Kernel::submit_one(const io_uring_sqe& sqe) {
     case IORING_OP_CONNECT:
         return target->connect(op);
     case IORING_OP_RECV:
-        return target->receive(op, nullptr, {reinterpret_cast<std::byte*>(sqe.addr), sqe.len});
+        return target->receive(op, nullptr, {reinterpret_cast<std::byte*>(sqe.addr), sqe.len}, sqe.msg_flags);
     case IORING_OP_RECVMSG:
-        return target->receive(op, message, {});
+        return target->receive(op, message, {}, sqe.msg_flags);
+    case IORING_OP_POLL_ADD: // one that stays
+        return target->watch(op);
     case IORING_OP_SENDMSG:
         return target->send(op, *message);
     default:
@@ -177,13 +178,16 @@ void Kernel::cancel(ring::Op& op) {
 namespace iscsi::ring {
 
 base::Result<Ring> Ring::create(unsigned, SqeSize) {
-    return Ring();
+    Ring ring;
+    ring.can_keep_polling_ = sim::Kernel::current()->stage().seed() % 2 == 0; // else: Linux before 5.17
+    return ring;
 }
 
 Ring::Ring(Ring&& other) noexcept
     : ring_(other.ring_), live_(other.live_), sqe_bytes_(other.sqe_bytes_),
       can_skip_success_(other.can_skip_success_), can_update_timeout_(other.can_update_timeout_),
-      can_poll_first_(other.can_poll_first_), deferred_(other.deferred_) {}
+      can_poll_first_(other.can_poll_first_), can_keep_polling_(other.can_keep_polling_),
+      deferred_(other.deferred_) {}
 
 Ring::~Ring() = default;
 
@@ -225,7 +229,7 @@ unsigned Ring::run_completions() {
     ready.clear();
     sim::Kernel::current()->take_ready(ready);
     for (const sim::Kernel::Ready& one : ready) {
-        one.op->pending_ = false;
+        one.op->pending_ = (one.completion.flags & IORING_CQE_F_MORE) != 0;
         one.op->handler_(one.op->owner_, one.completion);
     }
     return static_cast<unsigned>(ready.size());
@@ -250,6 +254,7 @@ ssize_t __real_sendto(int fd, const void* bytes, std::size_t count, int flags, c
 ssize_t __real_sendmsg(int fd, const msghdr* message, int flags);
 ssize_t __real_send(int fd, const void* bytes, std::size_t count, int flags);
 ssize_t __real_recvmsg(int fd, msghdr* message, int flags);
+ssize_t __real_recv(int fd, void* room, std::size_t bytes, int flags);
 ssize_t __real_write(int fd, const void* bytes, std::size_t count);
 
 int __wrap_clock_gettime(clockid_t clock, timespec* out) {
@@ -295,6 +300,10 @@ int __wrap_setsockopt(int fd, int level, int name, const void* value, socklen_t 
     }
     if (level == SOL_SOCKET && name == SO_LINGER) {
         iscsi::sim::Kernel::current()->socket(fd)->set_abort_on_close();
+    } else if (level == SOL_SOCKET && name == SO_RCVLOWAT) {
+        int bytes_at_least = 1;
+        std::memcpy(&bytes_at_least, value, sizeof bytes_at_least);
+        iscsi::sim::Kernel::current()->socket(fd)->set_low_water(static_cast<std::size_t>(bytes_at_least));
     }
     return 0;
 }
@@ -354,7 +363,16 @@ ssize_t __wrap_recvmsg(int fd, msghdr* message, int flags) {
     if (fd < iscsi::sim::Kernel::mailbox_fd) {
         return __real_recvmsg(fd, message, flags);
     }
-    return iscsi::sim::as_call(iscsi::sim::Kernel::current()->socket(fd)->receive_now(*message));
+    return iscsi::sim::as_call(
+        iscsi::sim::Kernel::current()->socket(fd)->receive_now({message->msg_iov, message->msg_iovlen}));
+}
+
+ssize_t __wrap_recv(int fd, void* room, std::size_t bytes, int flags) {
+    if (fd < iscsi::sim::Kernel::mailbox_fd) {
+        return __real_recv(fd, room, bytes, flags);
+    }
+    iovec place{room, bytes};
+    return iscsi::sim::as_call(iscsi::sim::Kernel::current()->socket(fd)->receive_now({&place, 1}));
 }
 
 ssize_t __wrap_write(int fd, const void* bytes, std::size_t count) {

@@ -50,7 +50,10 @@ public:
     std::uint64_t happenings() const { return happenings_; }
 
     // For sockets.
-    void complete(ring::Op& op, int result) { ready_.push_back({&op, {result, 0}}); }
+    /// `flags`: IORING_CQE_F_*.
+    void complete(ring::Op& op, int result, std::uint32_t flags = 0) {
+        ready_.push_back({&op, {result, flags}});
+    }
 
     // For the system calls and the ring.
     int open_socket(int family);

@@ -58,6 +58,14 @@ void draw_users(Plan& plan, Dice& dice) {
     plan.requests = dice.between(4, 14);
     constexpr std::uint32_t lengths[] = {1, 4, 8, 32};
     plan.blocks_at_a_time = std::min(dice.pick(lengths), plan.blocks);
+    if (plan.blocks_at_a_time == 32 && plan.depth == 8) {
+        // Payloads of which a stream waits for much before it is woken.
+        plan.blocks_at_a_time = plan.blocks;
+        plan.max_transfer_blocks = 0;
+        plan.offers.max_recv_data_segment_bytes = 65536;
+        plan.offers.max_burst_bytes = 65536;
+        plan.target_max_burst = 65536;
+    }
     constexpr microseconds pauses[] = {microseconds(0), microseconds(100), microseconds(10000),
                                        microseconds(1000000)};
     plan.pause_max = dice.pick(pauses);

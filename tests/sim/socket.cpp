@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <poll.h>
 #include <utility>
 
 namespace iscsi::sim {
@@ -93,6 +94,7 @@ void Socket::break_down(bool reset, bool silent) {
         peer->on_closed();
     }
     if (open_) {
+        tell_watch();
         serve_receive();
         serve_send();
     }
@@ -167,7 +169,7 @@ void Socket::arrive_at_initiator() {
     } else if (way.ends) {
         ended_ = true;
     }
-    serve_receive();
+    wake_receive();
 }
 
 // --- The initiator's end.
@@ -182,15 +184,14 @@ void Socket::connect(ring::Op& op) {
     }
 }
 
-void Socket::receive(ring::Op& op, msghdr* message, base::MutableBytes single) {
+void Socket::receive(ring::Op& op, msghdr* message, base::MutableBytes single, std::uint32_t flags) {
     receiving_ = &op;
     receive_message_ = message;
     receive_single_ = {single.data(), single.size()};
     serve_receive();
-}
-
-ssize_t Socket::receive_now(const msghdr& message) {
-    return give({message.msg_iov, message.msg_iovlen});
+    if (receiving_ != nullptr && (flags & MSG_DONTWAIT) != 0) {
+        kernel_.complete(*std::exchange(receiving_, nullptr), -EAGAIN);
+    }
 }
 
 /// What has arrived goes to `places`: how much, 0 at the end, or -errno.
@@ -224,6 +225,40 @@ void Socket::serve_receive() {
     if (given != -EAGAIN) {
         kernel_.complete(*std::exchange(receiving_, nullptr), static_cast<int>(given));
     }
+}
+
+void Socket::watch(ring::Op& op) {
+    watching_ = &op;
+    if (has_something()) {
+        tell_watch();
+    }
+}
+
+bool Socket::has_something() const {
+    return ended_ || to_initiator_.arrived - to_initiator_.read >= low_water_;
+}
+
+void Socket::tell_watch() {
+    if (watching_ == nullptr) {
+        return;
+    }
+    // Now and then a kernel has no room to tell more, and the poll ends with what it tells.
+    const bool goes_on = kernel_.happenings() % 16 != 0;
+    const int events = POLLIN | (ended_ ? POLLRDHUP : 0) | (error_ != 0 ? POLLERR | POLLHUP : 0);
+    kernel_.complete(*(goes_on ? watching_ : std::exchange(watching_, nullptr)), events,
+                     goes_on ? IORING_CQE_F_MORE : 0);
+}
+
+void Socket::wake_receive() {
+    if (has_something()) {
+        tell_watch();
+        serve_receive();
+    }
+}
+
+void Socket::set_low_water(std::size_t bytes) {
+    low_water_ = bytes;
+    wake_receive();
 }
 
 ssize_t Socket::take(const msghdr& message) {
@@ -269,7 +304,7 @@ void Socket::serve_send() {
 }
 
 bool Socket::cancel(ring::Op& op) {
-    for (ring::Op** mine : {&connecting_, &receiving_, &sending_}) {
+    for (ring::Op** mine : {&connecting_, &receiving_, &watching_, &sending_}) {
         if (*mine == &op) {
             *mine = nullptr;
             kernel_.complete(op, -ECANCELED);

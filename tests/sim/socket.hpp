@@ -90,14 +90,19 @@ public:
 
     // The initiator's end, as the kernel knows it.
     void connect(ring::Op& op);
-    void receive(ring::Op& op, msghdr* message, base::MutableBytes single);
+    /// `flags`: MSG_DONTWAIT or none.
+    void receive(ring::Op& op, msghdr* message, base::MutableBytes single, std::uint32_t flags);
+    /// A poll that stays: it tells of what is there, and of what arrives.
+    void watch(ring::Op& op);
     /// -EAGAIN: nothing has arrived.
-    ssize_t receive_now(const msghdr& message);
+    ssize_t receive_now(std::span<const iovec> places) { return give(places); }
     void send(ring::Op& op, const msghdr& message);
     ssize_t send_now(const msghdr& message);
     /// True when `op` was one of this socket's and is completed now.
     bool cancel(ring::Op& op);
     void set_abort_on_close() { abort_on_close_ = true; }
+    /// SO_RCVLOWAT: a receive that waits is not woken for less, but at the end.
+    void set_low_water(std::size_t bytes);
     void close_by_initiator();
 
     void happen(std::uint32_t what) override;
@@ -123,6 +128,9 @@ private:
     void consume(Way& way, std::size_t n);
     ssize_t give(std::span<const iovec> places);
     void serve_receive();
+    void wake_receive();
+    bool has_something() const;
+    void tell_watch();
     void serve_send();
     ssize_t take(const msghdr& message);
 
@@ -140,10 +148,12 @@ private:
     int error_ = 0;      ///< of the initiator's end
     bool ended_ = false; ///< the initiator sees the end behind what has arrived
     bool abort_on_close_ = false;
+    std::size_t low_water_ = 1;
     ring::Op* connecting_ = nullptr;
     ring::Op* receiving_ = nullptr;
     msghdr* receive_message_ = nullptr;
     iovec receive_single_{};
+    ring::Op* watching_ = nullptr;
     ring::Op* sending_ = nullptr;
     const msghdr* send_message_ = nullptr;
 };

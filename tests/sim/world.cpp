@@ -160,7 +160,12 @@ void World::begin(Request& request) {
     switch (request.verb) {
     case Verb::read:
         request.memory.assign(request.length_bytes, poison);
-        request.data = request.memory;
+        if (range.count % 3 == 0) {
+            request.data = request.memory;
+        } else {
+            request.sink = &request;
+            request.stage = &stage_;
+        }
         shadow_.begin_read(request.reading, range);
         break;
     case Verb::write:
@@ -184,6 +189,13 @@ void World::begin(Request& request) {
         break;
     }
     lun_->start(request);
+}
+
+void World::Request::put(std::uint64_t offset, base::Bytes bytes) {
+    if (state != State::running || offset > memory.size() || bytes.size() > memory.size() - offset) {
+        return stage->fail("data come for a read that is not at the Lun, or for another place");
+    }
+    std::ranges::copy(bytes, memory.begin() + static_cast<std::ptrdiff_t>(offset));
 }
 
 void World::complete(block::Request& ended, int error_number) {
@@ -294,7 +306,9 @@ void World::release_held() {
             continue;
         }
         request.state = Request::State::running;
-        request.data = request.memory;
+        if (request.sink == nullptr) {
+            request.data = request.memory;
+        }
         const std::uint64_t first = request.offset_bytes / block_bytes;
         for (std::uint64_t at = 0;
              request.verb == block::Verb::write && at * block_bytes < request.length_bytes; ++at) {

@@ -47,7 +47,9 @@ public:
     void forget() { kernel_.leave(); }
 
 private:
-    struct Request : block::Request {
+    struct Request : block::Request, base::DataSink {
+        void put(std::uint64_t offset, base::Bytes bytes) override;
+
         enum class State : std::uint8_t { idle, running, held, done };
         State state = State::idle;
         unsigned version = 0;
@@ -57,6 +59,7 @@ private:
         std::uint64_t losses = 0; ///< of the cache, that the Lun knew of when it began
         Shadow::Reading reading;
         std::vector<std::byte> memory;
+        Stage* stage = nullptr; ///< of a read that has a sink: who is told of what must not be
     };
     static constexpr std::size_t requests_max = 24;
 
