@@ -106,6 +106,7 @@ ring::Task<DeviceResult> Backends::create(DeviceIdentity identity, KernelDeviceR
     if (!chosen_) {
         co_return base::fail(base::Errc::not_supported, why_none_);
     }
+    request.zero_copy_bytes_min = config_.zero_copy_bytes_min;
     if (*chosen_ == Backend::ublk) {
         DeviceResult device = co_await UblkDevice::create(*ublk_, std::move(request));
         co_return device;
@@ -114,7 +115,7 @@ ring::Task<DeviceResult> Backends::create(DeviceIdentity identity, KernelDeviceR
         DeviceResult device = co_await NbdDevice::create(loop_, std::move(request));
         co_return device;
     }
-    auto exported = NbdExport::create(config_.exports, identity, request.attributes);
+    auto exported = NbdExport::create(config_.exports, identity, request.attributes, request.queues);
     if (!exported) {
         co_return base::fail(std::move(exported.error()));
     }
@@ -136,6 +137,7 @@ ring::Task<DeviceResult> Backends::take_back(Backend backend, KernelDeviceReques
     if (auto opened = open_control(); !opened) {
         co_return base::fail(std::move(opened.error()));
     }
+    request.zero_copy_bytes_min = config_.zero_copy_bytes_min;
     DeviceResult device = co_await UblkDevice::take_back(*ublk_, std::move(request));
     co_return device;
 }

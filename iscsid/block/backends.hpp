@@ -24,6 +24,7 @@ public:
     struct Config {
         std::string wanted = "auto"; ///< iscsid.block: auto, ublk, nbd or socket
         NbdExport::Place exports;
+        std::uint32_t zero_copy_bytes_min = 0; ///< see KernelDeviceRequest
         /// Loads a module of the kernel; blocks. Failing is no error: the driver may be built in.
         std::function<void(const std::string& module)> load_module;
     };

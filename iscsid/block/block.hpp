@@ -7,12 +7,15 @@
 #pragma once
 
 #include "base/bytes.hpp"
+#include "base/data_sink.hpp"
 #include "base/result.hpp"
+#include "base/time.hpp"
 #include "ring/task.hpp"
 
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -52,8 +55,15 @@ struct Request {
     std::uint64_t offset_bytes = 0;
     std::uint64_t length_bytes = 0;
     Request* next = nullptr; ///< linkage for the handler while it holds the request
+    /// When it came; the epoch: when the handler got it. A queue that lets it wait for memory says so.
+    base::TimePoint came_at{};
+    bool counted = false; ///< by the handler, until complete(): it was started before, and held meanwhile
     base::MutableBytes
         data; ///< read: to be filled; write: what to write; size = length_bytes. Owned by the queue.
+    base::DataSink* sink = nullptr; ///< read: takes what is read, and `data` is empty. Owned by the queue
+    /// Where the data are as well (read: beside `sink`), or only (write: `data` is empty): registered with
+    /// the ring of the queue's loop, from 0 on. Only for handlers that take_buffers(). Owned by the queue.
+    std::optional<std::uint32_t> buffer;
 };
 
 /// Served by shard/lun. Same thread as the queue.
@@ -66,6 +76,8 @@ public:
 
     /// Begins `request`; BlockQueue::complete follows, perhaps before this returns.
     virtual void start(Request& request) = 0;
+    /// It need not see the data of requests that start now.
+    virtual bool takes_buffers() const { return false; }
 };
 
 /// The shard's half of a block device.
@@ -102,6 +114,7 @@ struct QueueContext {
     ring::Loop& loop;
     BufferPool& pool;
     RequestHandler& handler;
+    unsigned number = 0; ///< which of the device's queues, from 0
 };
 
 /// Control's half of a block device: /dev/ublkbN, /dev/nbdN, or a socket that NBD clients connect to. Order:
@@ -125,7 +138,10 @@ public:
     /// Absolute paths of the symbolic links that this device made for itself (not those that udev makes).
     virtual const std::vector<std::string>& links() const = 0;
 
-    /// The half that serves requests. Once, on the shard's thread.
+    /// How many queues it has, each to be served on a shard of its own, or on the same.
+    virtual unsigned queues() const { return 1; }
+    /// The half that serves requests: once for each of queues(), on the thread of the shard that will serve
+    /// it, one after the other. Of several, number 0 is closed before the others.
     virtual base::Result<std::unique_ptr<BlockQueue>> make_queue(const QueueContext& context) = 0;
     /// Shows the device to its users, or gives it back to them after a restart of the daemon. When it is
     /// done, links() are there.

@@ -113,10 +113,33 @@ std::uint32_t BufferPool::take_page(unsigned order) {
     return page;
 }
 
+bool BufferPool::may_hold(const Waiter& waiter, std::size_t more) const {
+    constexpr std::size_t others_to_own = 4;
+    const bool is_alone = waiter.held_ == claimed_;
+    if (is_alone && 2 * (waiter.held_ + more) <= arena_.size()) {
+        return true;
+    }
+    return waiter.held_ == 0 || others_to_own * (waiter.held_ + more) + claimed_ + more <= arena_.size();
+}
+
+/// Those before it wait for their own to come back, or for more to be left: who has less need not wait for
+/// that.
+BufferPool::Waiter* BufferPool::first_entitled() const {
+    Waiter* waiter = first_;
+    while (waiter != nullptr && !may_hold(*waiter, waiter->wanted_)) {
+        waiter = waiter->next_;
+    }
+    return waiter;
+}
+
 base::MutableBytes BufferPool::claim(std::size_t bytes, Waiter& waiter) {
-    if (first_ == nullptr || first_ == &waiter) {
+    const bool wants_more = waiter.waiting_ && rounded(bytes) > waiter.wanted_;
+    waiter.wanted_ = rounded(bytes);
+    const Waiter* next = first_entitled();
+    if (may_hold(waiter, waiter.wanted_) && (next == nullptr || next == &waiter)) {
         const base::MutableBytes claimed = claim(bytes);
         if (!claimed.empty()) {
+            waiter.held_ += waiter.wanted_;
             forget(waiter);
             return claimed;
         }
@@ -126,6 +149,10 @@ base::MutableBytes BufferPool::claim(std::size_t bytes, Waiter& waiter) {
         waiter.previous_ = last_;
         (last_ != nullptr ? last_->next_ : first_) = &waiter;
         last_ = &waiter;
+    }
+    if (wants_more && next != &waiter) {
+        tell_first(); // it was told perhaps that there is enough for what it wanted before: the others were
+                      // not
     }
     return {};
 }
@@ -150,15 +177,18 @@ void BufferPool::forget(Waiter& waiter) {
     if (!waiter.waiting_) {
         return;
     }
-    const bool was_first = first_ == &waiter;
     (waiter.previous_ != nullptr ? waiter.previous_->next_ : first_) = waiter.next_;
     (waiter.next_ != nullptr ? waiter.next_->previous_ : last_) = waiter.previous_;
     waiter.next_ = nullptr;
     waiter.previous_ = nullptr;
     waiter.waiting_ = false;
-    if (was_first) {
-        tell_first();
-    }
+    tell_first();
+}
+
+void BufferPool::release(base::MutableBytes bytes, Waiter& waiter) {
+    base::check(waiter.held_ >= rounded(bytes.size()), "who releases has claimed");
+    waiter.held_ -= rounded(bytes.size());
+    release(bytes);
 }
 
 void BufferPool::release(base::MutableBytes bytes) {
@@ -227,9 +257,17 @@ void BufferPool::take_free(std::uint32_t page) {
     entry.state = State::inside;
 }
 
+std::size_t BufferPool::waiting() const {
+    std::size_t counted = 0;
+    for (const Waiter* waiter = first_; waiter != nullptr; waiter = waiter->next_) {
+        ++counted;
+    }
+    return counted;
+}
+
 void BufferPool::tell_first() {
-    if (first_ != nullptr) {
-        first_->on_memory();
+    if (Waiter* next = first_entitled(); next != nullptr) {
+        next->on_memory();
     }
 }
 

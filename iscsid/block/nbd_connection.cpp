@@ -217,7 +217,7 @@ NbdConnection::Step NbdConnection::begin(const nbd::RequestHeader& header, nbd::
     const bool has_data = command == nbd::Command::read || command == nbd::Command::write;
     base::MutableBytes data;
     if (has_data && refused == nbd::Error::none && header.length > 0) {
-        data = claim_data(header.length);
+        data = pool_.claim(header.length, *this);
         if (data.empty()) {
             return Step::blocked;
         }
@@ -231,6 +231,7 @@ NbdConnection::Step NbdConnection::begin(const nbd::RequestHeader& header, nbd::
     slot.data = data;
     slot.wants_data = command == nbd::Command::read;
     if (refused != nbd::Error::none) {
+        pool_.forget(*this); // it may have waited for memory, and the device has shrunk meanwhile
         discard_bytes_ = command == nbd::Command::write ? header.length.get() : 0;
         finish(slot, refused);
         return Step::stepped;
@@ -260,21 +261,6 @@ NbdConnection::Step NbdConnection::begin(const nbd::RequestHeader& header, nbd::
         start(slot);
     }
     return Step::stepped;
-}
-
-base::MutableBytes NbdConnection::claim_data(std::size_t bytes) {
-    // One client does not get the whole pool, or a slow reader with many large requests would starve the
-    // others.
-    constexpr std::size_t share = 8;
-    const std::size_t taken = BufferPool::rounded(bytes);
-    if (held_bytes_ > 0 && held_bytes_ + taken > pool_.size() / share) {
-        return {};
-    }
-    const base::MutableBytes data = pool_.claim(bytes, *this);
-    if (!data.empty()) {
-        held_bytes_ += taken;
-    }
-    return data;
 }
 
 base::Deadline NbdConnection::deadline() const {

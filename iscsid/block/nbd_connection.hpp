@@ -112,7 +112,6 @@ private:
     base::Result<Step> step_header(base::Bytes unread);
     void take_payload(base::Bytes unread);
     Step begin(const nbd::RequestHeader& header, nbd::Error refused);
-    base::MutableBytes claim_data(std::size_t bytes);
     void on_payload_complete();
     void on_memory() override { owner_.on_ready(); }
     void consume(std::size_t n) { read_at_ += n; }
@@ -153,7 +152,6 @@ private:
     std::size_t replies_count_ = 0;
     std::size_t reply_sent_ = 0; ///< bytes of the oldest reply that the socket took
     std::size_t at_handler_ = 0;
-    std::size_t held_bytes_ = 0; ///< of the pool, for all slots
 };
 
 } // namespace iscsi::block

@@ -1,7 +1,6 @@
 #include "block/nbd_export.hpp"
 
 #include "base/check.hpp"
-#include "block/nbd_queue.hpp"
 
 #include <algorithm>
 #include <array>
@@ -31,9 +30,13 @@ tl::unexpected<base::Error> fail_call(std::string_view call, std::string_view pa
 }
 
 base::Result<void> make_directory(const std::string& path, mode_t mode) {
-    std::error_code error;
-    std::filesystem::create_directories(std::filesystem::path(path).parent_path(), error);
-    if (::mkdir(path.c_str(), mode) != 0 && errno != EEXIST) {
+    int made = ::mkdir(path.c_str(), mode);
+    if (made != 0 && errno == ENOENT) {
+        std::error_code error;
+        std::filesystem::create_directories(std::filesystem::path(path).parent_path(), error);
+        made = ::mkdir(path.c_str(), mode);
+    }
+    if (made != 0 && errno != EEXIST) {
         return fail_call("mkdir", path);
     }
     return {};
@@ -41,10 +44,14 @@ base::Result<void> make_directory(const std::string& path, mode_t mode) {
 
 /// Opens the sockets' directory and sees to it that it is ours alone.
 base::Result<int> open_private_directory(const std::string& path) {
-    if (auto made = make_directory(path, 0700); !made) {
-        return base::fail(std::move(made.error()));
+    constexpr int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+    int directory = ::open(path.c_str(), flags); // a login of many finds it there
+    if (directory < 0 && errno == ENOENT) {
+        if (auto made = make_directory(path, 0700); !made) {
+            return base::fail(std::move(made.error()));
+        }
+        directory = ::open(path.c_str(), flags);
     }
-    const int directory = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (directory < 0) {
         return fail_call("open", path);
     }
@@ -83,7 +90,9 @@ bool points_to(const std::string& link, std::string_view target) {
 } // namespace
 
 base::Result<std::unique_ptr<NbdExport>> NbdExport::create(const Place& place, const DeviceIdentity& identity,
-                                                           const Attributes& attributes) {
+                                                           const Attributes& attributes, unsigned queues) {
+    base::check(queues >= 1 && queues <= base::limits::queues_max,
+                "an export has a bounded number of queues");
     base::Result<std::string> full_name = by_path_name(identity);
     if (!full_name) {
         return base::fail(std::move(full_name.error()));
@@ -105,6 +114,8 @@ base::Result<std::unique_ptr<NbdExport>> NbdExport::create(const Place& place, c
     std::unique_ptr<NbdExport> device(new NbdExport);
     device->directory_ = *directory;
     device->attributes_ = attributes;
+    device->queues_ = queues;
+    device->shared_ = queues > 1 ? std::make_shared<NbdQueues>() : nullptr;
     device->export_name_ = std::move(*full_name);
     device->name_ = *name + identity.session;
     device->path_ = place.socket_dir + "/" + device->name_;
@@ -137,10 +148,17 @@ base::Result<void> NbdExport::listen(const std::string& hidden_name) {
     if (::fchmod(listener_, 0600) != 0) {
         return fail_call("chmod", path_);
     }
-    if (::unlinkat(directory_, hidden_name.c_str(), 0) != 0 && errno != ENOENT) {
-        return fail_call("unlink", hidden_name);
+    auto bind = [&] {
+        return ::bind(listener_, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+    };
+    bool is_bound = bind();
+    if (!is_bound && errno == EADDRINUSE) { // of a process before this one that had its number
+        if (::unlinkat(directory_, hidden_name.c_str(), 0) != 0 && errno != ENOENT) {
+            return fail_call("unlink", hidden_name);
+        }
+        is_bound = bind();
     }
-    if (::bind(listener_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    if (!is_bound) {
         return fail_call("bind", path_);
     }
     bound_name_ = hidden_name;
@@ -166,10 +184,12 @@ NbdExport::~NbdExport() {
 }
 
 base::Result<std::unique_ptr<BlockQueue>> NbdExport::make_queue(const QueueContext& context) {
-    base::check(listener_ >= 0, "an export has one queue");
+    base::check((context.number == 0) == (listener_ >= 0) && context.number < queues_,
+                "each queue of an export is made once, the first one first");
     std::string description = fmt::format("iSCSI logical unit {}", export_name_);
     return std::make_unique<NbdQueue>(context, std::exchange(listener_, -1),
-                                      NbdExportInfo{export_name_, std::move(description), attributes_});
+                                      NbdExportInfo{export_name_, std::move(description), attributes_},
+                                      shared_);
 }
 
 ring::Task<base::Result<void>> NbdExport::start() {
@@ -191,13 +211,6 @@ base::Result<void> NbdExport::put_names() {
 }
 
 base::Result<void> NbdExport::put_link() {
-    if (auto made = make_directory(link_dir_, 0755); !made) {
-        return made;
-    }
-    struct stat present {};
-    if (::lstat(link_.c_str(), &present) == 0 && !S_ISLNK(present.st_mode)) {
-        return base::fail(base::Errc::busy, link_ + " is there and is not a symbolic link");
-    }
     if (auto leads = lead_to(sharing_->add(link_, path_, unit_)); !leads) {
         sharing_->remove(link_, path_);
         return leads;
@@ -207,6 +220,20 @@ base::Result<void> NbdExport::put_link() {
 }
 
 base::Result<void> NbdExport::lead_to(const std::string& socket) {
+    bool is_made = ::symlink(socket.c_str(), link_.c_str()) == 0;
+    if (!is_made && errno == ENOENT) {
+        if (auto made = make_directory(link_dir_, 0755); !made) {
+            return made;
+        }
+        is_made = ::symlink(socket.c_str(), link_.c_str()) == 0;
+    }
+    if (is_made) {
+        return {}; // nobody had the name
+    }
+    struct stat present {};
+    if (::lstat(link_.c_str(), &present) == 0 && !S_ISLNK(present.st_mode)) {
+        return base::fail(base::Errc::busy, link_ + " is there and is not a symbolic link");
+    }
     const std::string hidden = fmt::format("{}/.new-{}", link_dir_, ::getpid());
     ::unlink(hidden.c_str());
     if (::symlink(socket.c_str(), hidden.c_str()) != 0) {

@@ -7,6 +7,7 @@
 #include "block/block.hpp"
 #include "block/device_names.hpp"
 #include "block/export_links.hpp"
+#include "block/nbd_queue.hpp"
 
 #include <memory>
 #include <string>
@@ -26,8 +27,9 @@ public:
     /// Makes the listening socket, under a hidden name until start(). Errors: invalid (a name that cannot be
     /// one of a file), access_denied (the directory is someone else's), internal (a system call, with its
     /// reason).
+    /// `queues`: 1..limits::queues_max, among which the clients are distributed.
     static base::Result<std::unique_ptr<NbdExport>> create(const Place& place, const DeviceIdentity& identity,
-                                                           const Attributes& attributes);
+                                                           const Attributes& attributes, unsigned queues = 1);
 
     ~NbdExport() override;
 
@@ -36,6 +38,7 @@ public:
     const std::string& uri() const override { return uri_; }
     const std::vector<std::string>& links() const override { return links_; }
 
+    unsigned queues() const override { return queues_; }
     base::Result<std::unique_ptr<BlockQueue>> make_queue(const QueueContext& context) override;
     ring::Task<base::Result<void>> start() override;
     ring::Task<base::Result<void>> resize(Attributes attributes) override;
@@ -53,7 +56,9 @@ private:
     bool owns_name() const;
 
     Attributes attributes_;
-    std::string export_name_; ///< the by-path name in full
+    unsigned queues_ = 1;
+    std::shared_ptr<NbdQueues> shared_; ///< of several
+    std::string export_name_;           ///< the by-path name in full
     std::string name_;
     std::string path_;
     std::string uri_;

@@ -40,11 +40,53 @@ void NbdQueue::Client::on_closed(ring::Stream&, const base::Error&) {
     queue.on_place_free();
 }
 
-NbdQueue::NbdQueue(const QueueContext& context, int listener, NbdExportInfo info)
-    : context_(context), listener_(listener), info_(std::move(info)),
+/// A client on its way to the queue that will serve it.
+class NbdQueue::Handover final : public ring::Message {
+public:
+    Handover(NbdQueue& to, int fd) : to_(to), fd_(fd) {}
+    void deliver() override {
+        if (to_.closing_) {
+            ::close(fd_);
+            to_.queues_->all.at(to_.context_.number).clients.fetch_sub(1, std::memory_order_seq_cst);
+        } else {
+            to_.serve(fd_);
+        }
+        delete this;
+    }
+
+private:
+    NbdQueue& to_;
+    int fd_;
+};
+
+/// Another queue has a place, and the one that accepts waits for that.
+class NbdQueue::PlaceFree final : public ring::Message {
+public:
+    explicit PlaceFree(std::shared_ptr<NbdQueues> queues) : queues_(std::move(queues)) {}
+    void deliver() override {
+        if (NbdQueue* first = queues_->all.front().queue.load(std::memory_order_acquire); first != nullptr) {
+            first->accept_next();
+        }
+        delete this;
+    }
+
+private:
+    std::shared_ptr<NbdQueues> queues_;
+};
+
+NbdQueue::NbdQueue(const QueueContext& context, int listener, NbdExportInfo info,
+                   std::shared_ptr<NbdQueues> queues)
+    : context_(context), listener_(listener), info_(std::move(info)), queues_(std::move(queues)),
       accept_op_(ring::Op::to<&NbdQueue::on_accepted>(this)),
       accept_again_(ring::Timer::to<&NbdQueue::accept_next>(context.loop.timers(), this)) {
     clients_.reserve(clients_max);
+    if (queues_) {
+        if (context_.number == 0) {
+            queues_->accepting.store(&context_.loop, std::memory_order_release);
+        }
+        queues_->all.at(context_.number).queue.store(this, std::memory_order_seq_cst);
+        tell_of_place(); // the first one may have none any more
+    }
     accept_next();
 }
 
@@ -63,14 +105,32 @@ std::size_t NbdQueue::clients() const {
 }
 
 void NbdQueue::accept_next() {
-    if (closing_ || accept_op_.pending() || accept_again_.armed()) {
+    if (closing_ || listener_ < 0 || accept_op_.pending() || accept_again_.armed()) {
         return;
     }
     // Without a free place nobody is accepted: further clients wait in the socket's backlog.
-    if (clients_.size() == clients_max && free_client() == nullptr) {
+    if (!has_place()) {
         return;
     }
     io_uring_prep_accept(context_.loop.sqe(accept_op_), listener_, nullptr, nullptr, SOCK_CLOEXEC);
+}
+
+bool NbdQueue::has_place() {
+    if (!queues_) {
+        return clients_.size() < clients_max || free_client() != nullptr;
+    }
+    if (any_queue_has_place()) {
+        return true;
+    }
+    queues_->full.store(true, std::memory_order_seq_cst);
+    return any_queue_has_place(); // one that became free before anybody knew that it is waited for
+}
+
+bool NbdQueue::any_queue_has_place() const {
+    return std::ranges::any_of(queues_->all, [](const NbdQueues::One& one) {
+        return one.queue.load(std::memory_order_seq_cst) != nullptr &&
+               one.clients.load(std::memory_order_seq_cst) < clients_max;
+    });
 }
 
 void NbdQueue::on_accepted(ring::Completion completion) {
@@ -82,11 +142,65 @@ void NbdQueue::on_accepted(ring::Completion completion) {
         return;
     }
     if (completion.result >= 0) {
-        serve(completion.result);
+        place(completion.result);
     } else if (completion.result != -EINTR && completion.result != -ECONNABORTED) {
         accept_again_.arm(context_.loop.now() + accept_pause);
     }
     accept_next();
+}
+
+/// One of the queues has a place, unless it closes just now, and nobody but this one gives them away.
+void NbdQueue::place(int fd) {
+    if (!queues_) {
+        return serve(fd);
+    }
+    NbdQueue* to = this;
+    NbdQueues::One* fewest = &queues_->all.at(context_.number);
+    for (NbdQueues::One& one : queues_->all) {
+        NbdQueue* const queue = one.queue.load(std::memory_order_acquire);
+        if (queue != nullptr && one.clients.load(std::memory_order_acquire) < fewest->clients) {
+            to = queue;
+            fewest = &one;
+        }
+    }
+    if (fewest->clients.load(std::memory_order_acquire) >= clients_max) {
+        ::close(fd);
+        return;
+    }
+    fewest->clients.fetch_add(1, std::memory_order_acq_rel);
+    if (to == this) {
+        serve(fd);
+    } else {
+        to->context_.loop.post(*new Handover(*to, fd));
+    }
+}
+
+void NbdQueue::uncount_clients() {
+    for (const auto& client : clients_) {
+        if (client->counted && client->is_free()) {
+            client->counted = false;
+            queues_->all.at(context_.number).clients.fetch_sub(1, std::memory_order_seq_cst);
+        }
+    }
+    tell_of_place();
+}
+
+void NbdQueue::tell_of_place() {
+    const bool is_waited_for = queues_->full.load(std::memory_order_seq_cst) && queues_->full.exchange(false);
+    if (is_waited_for && context_.number != 0) {
+        queues_->accepting.load(std::memory_order_acquire)->post(*new PlaceFree(queues_));
+    }
+}
+
+std::size_t NbdQueue::users() const {
+    if (!queues_) {
+        return clients();
+    }
+    std::size_t sum = 0;
+    for (const NbdQueues::One& one : queues_->all) {
+        sum += listener_ >= 0 ? one.clients.load(std::memory_order_acquire) : 0;
+    }
+    return sum;
 }
 
 void NbdQueue::serve(int fd) {
@@ -95,6 +209,7 @@ void NbdQueue::serve(int fd) {
         base::check(clients_.size() < clients_max, "a client is accepted when there is a place");
         client = clients_.emplace_back(std::make_unique<Client>(*this)).get();
     }
+    client->counted = queues_ != nullptr;
     client->connection.open(context_.loop.now());
     client->stream.open(fd, client->connection);
 }
@@ -106,6 +221,9 @@ NbdQueue::Client* NbdQueue::free_client() {
 }
 
 void NbdQueue::on_place_free() {
+    if (queues_) {
+        uncount_clients();
+    }
     if (closing_) {
         context_.loop.mark(*this);
     } else {
@@ -116,6 +234,9 @@ void NbdQueue::on_place_free() {
 void NbdQueue::close(std::function<void()> closed) {
     base::check(!closing_, "a queue is closed once");
     closing_ = true;
+    if (queues_) {
+        queues_->all.at(context_.number).queue.store(nullptr, std::memory_order_seq_cst);
+    }
     closed_ = std::move(closed);
     accept_again_.disarm();
     context_.loop.ring().cancel(accept_op_);

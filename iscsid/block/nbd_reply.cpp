@@ -91,8 +91,7 @@ void NbdConnection::put_head(Slot& slot, nbd::Error error) {
 
 void NbdConnection::release_data(Slot& slot) {
     if (!slot.data.empty()) {
-        held_bytes_ -= BufferPool::rounded(slot.data.size());
-        pool_.release(std::exchange(slot.data, {}));
+        pool_.release(std::exchange(slot.data, {}), *this);
     }
 }
 

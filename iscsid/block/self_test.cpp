@@ -4,6 +4,7 @@
 #include "ring/await.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -19,6 +20,13 @@ constexpr auto answer_time_max = std::chrono::seconds(10);
 } // namespace
 
 void PatternDisk::start(Request& request) {
+    if (request.verb == Verb::read && request.sink != nullptr) {
+        std::array<std::byte, 4096> part;
+        part.fill(std::byte{test_pattern});
+        for (std::uint64_t at = 0; at < request.length_bytes; at += part.size()) {
+            request.sink->put(at, base::Bytes(part).first(std::min(request.length_bytes - at, part.size())));
+        }
+    }
     std::fill(request.data.begin(), request.data.end(), std::byte{test_pattern});
     queue->complete(request, request.verb == Verb::read ? 0 : EOPNOTSUPP);
 }

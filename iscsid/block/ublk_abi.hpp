@@ -36,6 +36,7 @@ inline constexpr std::uint32_t quiesce_dev = command(read_write, 32, 0x16); ///<
 
 // Features: what GET_FEATURES offers, what ADD_DEV asks for. The driver clears those that it does not know
 // and says so in what ADD_DEV gives back.
+inline constexpr std::uint64_t feature_zero_copy = 1U << 0; ///< beside USER_COPY from Linux 6.15 on
 inline constexpr std::uint64_t feature_user_recovery = 1U << 3;
 inline constexpr std::uint64_t feature_user_recovery_reissue = 1U << 4;
 inline constexpr std::uint64_t feature_user_copy = 1U << 7;
@@ -132,12 +133,14 @@ static_assert(sizeof(Parameters) == 64);
 // I/O commands, on the ring of the queue's thread.
 inline constexpr std::uint32_t fetch_req = command(read_write, 16, 0x20);
 inline constexpr std::uint32_t commit_and_fetch_req = command(read_write, 16, 0x21);
+inline constexpr std::uint32_t register_io_buf = command(read_write, 16, 0x23);   ///< Linux 6.15
+inline constexpr std::uint32_t unregister_io_buf = command(read_write, 16, 0x24); ///< Linux 6.15
 
 struct IoCommand {
     std::uint16_t queue_id = 0;
     std::uint16_t tag = 0;
     std::int32_t result = 0;   ///< commit: bytes, or a negative errno
-    std::uint64_t address = 0; ///< stays zero with USER_COPY
+    std::uint64_t address = 0; ///< zero with USER_COPY; of the commands for buffers, the place in the table
 };
 static_assert(sizeof(IoCommand) == 16);
 
@@ -159,10 +162,10 @@ struct IoDescriptor {
 static_assert(sizeof(IoDescriptor) == 24);
 static_assert(offsetof(IoDescriptor, start_sector) == 8);
 
-/// Where the data of a tag of queue 0 lies in /dev/ublkcN: pread() gives a write's data, pwrite() takes a
+/// Where the data of a tag of a queue lies in /dev/ublkcN: pread() gives a write's data, pwrite() takes a
 /// read's.
-constexpr std::uint64_t data_offset(unsigned tag) {
-    return 0x80000000U + (std::uint64_t{tag} << 25);
+constexpr std::uint64_t data_offset(unsigned tag, unsigned queue = 0) {
+    return 0x80000000U + (std::uint64_t{tag} << 25) + (std::uint64_t{queue} << 41);
 }
 inline constexpr std::uint32_t data_bytes_max = 1U << 25; ///< of one request
 

@@ -1,6 +1,7 @@
 #include "block/ublk_device.hpp"
 
 #include "base/check.hpp"
+#include "base/limits.hpp"
 #include "block/device_helper.hpp"
 #include "block/sysfs.hpp"
 #include "block/ublk_rules.hpp"
@@ -56,13 +57,17 @@ base::Error failure_of(const char* command, int result) {
 
 ublk::DeviceInfo wanted_info(const KernelDeviceRequest& request, std::uint64_t features) {
     ublk::DeviceInfo info;
-    info.queues = 1;
+    // The driver makes fewer of them where there are fewer processors.
+    info.queues = static_cast<std::uint16_t>(std::clamp(request.queues, 1U, base::limits::queues_max));
     // One more than is used (a udev rule sees to that): while a tag lies idle at the kernel it notices at
     // once that the daemon has died, and after 30 s otherwise (Linux 6.12).
     info.queue_depth = static_cast<std::uint16_t>(std::min(request.depth + 1, ublk::queue_depth_max));
     info.io_bytes_max = ublk::io_bytes_max;
     info.features = request.outlives_daemon ? ublk::features_to_outlive | (features & features_welcome)
                                             : std::uint64_t{ublk::feature_user_copy};
+    if (request.zero_copy_bytes_min != 0) {
+        info.features |= features & ublk::feature_zero_copy;
+    }
     info.cookie = request.cookie;
     return info;
 }
@@ -126,7 +131,8 @@ ring::Task<UblkDevice::Added> UblkDevice::add(UblkControl& control, KernelDevice
         co_return base::fail(failure_of("GET_FEATURES", result));
     }
     ublk::DeviceInfo info = wanted_info(request, features);
-    const std::uint64_t wanted = info.features;
+    // Linux 6.12 offers zero copy, takes the flag and clears it.
+    const std::uint64_t wanted = info.features & ~ublk::feature_zero_copy;
     result = co_await control.add_device(info);
     if (result < 0) {
         co_return base::fail(failure_of("ADD_DEV", result));
@@ -180,8 +186,16 @@ ring::Task<base::Result<void>> UblkDevice::open_node() {
 }
 
 base::Result<std::unique_ptr<BlockQueue>> UblkDevice::make_queue(const QueueContext& context) {
-    base::check(fd_ >= 0, "a device has one queue");
-    auto queue = UblkQueue::create(context, {std::exchange(fd_, -1), info_.queue_depth, shared_});
+    base::check(fd_ >= 0 && context.number == queues_made_, "each queue of a device is made once, in order");
+    // The node can be opened once only.
+    const bool is_last = ++queues_made_ == info_.queues;
+    const int fd = is_last ? std::exchange(fd_, -1) : ::fcntl(fd_, F_DUPFD_CLOEXEC, 0);
+    if (fd < 0) {
+        return base::fail(base::Errc::internal, fmt::format("dup {}: {}", node(), std::strerror(errno)));
+    }
+    const bool can_zero_copy = (info_.features & ublk::feature_zero_copy) != 0;
+    const std::uint32_t zero_copy_min = can_zero_copy ? request_.zero_copy_bytes_min : 0;
+    auto queue = UblkQueue::create(context, {fd, info_.queue_depth, shared_, zero_copy_min});
     if (!queue) {
         return base::fail(std::move(queue.error()));
     }

@@ -25,9 +25,10 @@ public:
     /// A new device. `control` outlives it. Errors: not_supported (an older kernel), access_denied, busy (no
     /// more devices are allowed), internal.
     static ring::Task<Made> create(UblkControl& control, KernelDeviceRequest request);
-    /// The device that a daemon before this one made with `request.cookie`; its depth and its parameters are
-    /// what they were. Waits until the kernel has noticed the old daemon's end. Errors: not_found (also when
-    /// it had never been started; it is deleted then), busy (still served after a minute), internal.
+    /// The device that a daemon before this one made with `request.cookie`; its depth, its queues and its
+    /// parameters are what they were. Waits until the kernel has noticed the old daemon's end. Errors:
+    /// not_found (also when it had never been started; it is deleted then), busy (still served after a
+    /// minute), internal.
     static ring::Task<Made> take_back(UblkControl& control, KernelDeviceRequest request);
 
     ~UblkDevice() override;
@@ -36,6 +37,7 @@ public:
     const std::string& path() const override { return path_; }
     const std::string& uri() const override { return uri_; }
     const std::vector<std::string>& links() const override { return links_; }
+    unsigned queues() const override { return info_.queues; }
     base::Result<std::unique_ptr<BlockQueue>> make_queue(const QueueContext& context) override;
     ring::Task<base::Result<void>> start() override;
     ring::Task<base::Result<void>> resize(Attributes attributes) override;
@@ -71,7 +73,8 @@ private:
     std::string path_;
     std::string uri_;
     std::vector<std::string> links_;
-    int fd_ = -1;
+    int fd_ = -1; ///< until the last queue is made
+    unsigned queues_made_ = 0;
     bool taken_back_ = false;
     bool begun_ = false;
     std::shared_ptr<UblkShared> shared_ = std::make_shared<UblkShared>();

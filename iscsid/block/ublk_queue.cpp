@@ -22,13 +22,18 @@ std::size_t mapped_bytes(unsigned depth) {
     return (bytes + page - 1) / page * page;
 }
 
+/// Each queue has room for the greatest depth that there is.
+off_t mapped_at(unsigned queue) {
+    return static_cast<off_t>(queue * mapped_bytes(ublk::queue_depth_max));
+}
+
 } // namespace
 
 base::Result<std::unique_ptr<UblkQueue>> UblkQueue::create(const QueueContext& context, Device device) {
     base::check(device.depth > 0 && device.depth <= ublk::queue_depth_max, "a queue has a bounded depth");
     base::check(context.pool.size() >= ublk::io_bytes_max, "the pool holds the longest request");
-    void* mapped =
-        ::mmap(nullptr, mapped_bytes(device.depth), PROT_READ, MAP_SHARED | MAP_POPULATE, device.fd, 0);
+    void* mapped = ::mmap(nullptr, mapped_bytes(device.depth), PROT_READ, MAP_SHARED | MAP_POPULATE,
+                          device.fd, mapped_at(context.number));
     if (mapped == MAP_FAILED) {
         const int error_number = errno;
         ::close(device.fd);
@@ -36,12 +41,16 @@ base::Result<std::unique_ptr<UblkQueue>> UblkQueue::create(const QueueContext& c
                                                             std::strerror(error_number)));
     }
     const auto* descriptors = static_cast<const ublk::IoDescriptor*>(mapped);
+    if (device.zero_copy_bytes_min != 0 && !context.loop.ring().prepare_buffers()) {
+        device.zero_copy_bytes_min = 0;
+    }
     return std::unique_ptr<UblkQueue>(new UblkQueue(context, std::move(device), descriptors));
 }
 
 UblkQueue::UblkQueue(const QueueContext& context, Device device, const ublk::IoDescriptor* descriptors)
     : context_(context), device_(std::move(device)), descriptors_(descriptors),
-      tags_(std::make_unique<Tag[]>(device_.depth)), live_(device_.depth) {
+      number_(static_cast<std::uint16_t>(context.number)), tags_(std::make_unique<Tag[]>(device_.depth)),
+      live_(device_.depth) {
     for (unsigned number = 0; number < device_.depth; ++number) {
         Tag& tag = tags_[number];
         tag.queue = this;
@@ -59,12 +68,17 @@ void UblkQueue::submit(Tag& tag, std::uint32_t command, std::int32_t result) {
     ublk::IoCommand argument;
     argument.tag = tag.number;
     argument.result = result;
-    io_uring_sqe* sqe = context_.loop.sqe(tag.op);
+    submit_command(tag.op, command, argument);
+    tag.state = State::fetching;
+}
+
+void UblkQueue::submit_command(ring::Op& op, std::uint32_t command, ublk::IoCommand argument) {
+    argument.queue_id = number_;
+    io_uring_sqe* sqe = context_.loop.sqe(op);
     sqe->opcode = IORING_OP_URING_CMD;
     sqe->fd = device_.fd;
     sqe->cmd_op = command;
     std::memcpy(reinterpret_cast<std::byte*>(sqe) + ublk::argument_offset, &argument, sizeof argument);
-    tag.state = State::fetching;
 }
 
 void UblkQueue::Tag::on_fetched(ring::Completion completion) {
@@ -99,20 +113,36 @@ void UblkQueue::die(Tag& tag) {
 void UblkQueue::begin(Tag& tag) {
     // The slot is the kernel's again with the next command: what it says is copied out here.
     const bool known = ublk::describe(descriptors_[tag.number], tag);
+    tag.came_at = context_.loop.now();
+    tag.counted = false;
     if (!known) {
         return commit(tag, EOPNOTSUPP);
     }
-    if (!ublk::has_data(tag.verb)) {
-        return start(tag, {});
+    if (takes_buffer(tag) && register_buffer(tag)) {
+        return;
     }
-    if (!waiting_.empty()) {
-        return wait(waiting_, tag);
+    start_copying(tag);
+}
+
+/// Or lets it wait behind those that do: a claim past them would take this queue out of the pool's line.
+void UblkQueue::start_copying(Tag& tag) {
+    const bool in_line = !waiting_.empty() && ublk::needs_memory(tag);
+    if (in_line || !try_copying(tag)) {
+        wait(waiting_, tag);
     }
-    const base::MutableBytes data = context_.pool.claim(tag.length_bytes, *this);
-    if (data.empty()) {
-        return wait(waiting_, tag);
+}
+
+/// False: there is no memory for it.
+bool UblkQueue::try_copying(Tag& tag) {
+    base::MutableBytes data;
+    if (ublk::needs_memory(tag)) {
+        data = context_.pool.claim(tag.length_bytes, *this);
+        if (data.empty()) {
+            return false;
+        }
     }
     start(tag, data);
+    return true;
 }
 
 void UblkQueue::wait(TagList& list, Tag& tag) {
@@ -127,9 +157,13 @@ UblkQueue::Tag& UblkQueue::next_of(TagList& list) {
 
 void UblkQueue::start_waiting() {
     while (!waiting_.empty()) {
-        const Request& next = *waiting_.front();
+        auto& next = static_cast<Tag&>(*waiting_.front());
+        if (takes_buffer(next) && register_buffer(next)) {
+            waiting_.pop();
+            continue;
+        }
         base::MutableBytes data;
-        if (ublk::has_data(next.verb)) {
+        if (ublk::needs_memory(next)) {
             data = context_.pool.claim(next.length_bytes, *this);
             if (data.empty()) {
                 return;
@@ -137,11 +171,15 @@ void UblkQueue::start_waiting() {
         }
         start(next_of(waiting_), data);
     }
+    // What was first may have gone without memory: nobody waits for any now, and others may.
+    context_.pool.forget(*this);
 }
 
 void UblkQueue::start(Tag& tag, base::MutableBytes data) {
     tag.data = data;
-    if (tag.verb == Verb::write && !read_in(tag)) {
+    tag.sink = tag.verb == Verb::read && data.empty() ? &tag : nullptr;
+    tag.failed = false;
+    if (tag.verb == Verb::write && !tag.buffer && !read_in(tag)) {
         return commit(tag, EIO);
     }
     tag.state = State::at_handler;
@@ -150,15 +188,28 @@ void UblkQueue::start(Tag& tag, base::MutableBytes data) {
 }
 
 bool UblkQueue::read_in(Tag& tag) {
-    const auto offset = static_cast<off_t>(ublk::data_offset(tag.number));
+    const auto offset = static_cast<off_t>(ublk::data_offset(tag.number, number_));
     const ssize_t n = ::pread(device_.fd, tag.data.data(), tag.data.size(), offset);
     return n >= 0 && static_cast<std::size_t>(n) == tag.data.size();
 }
 
-bool UblkQueue::write_out(Tag& tag) {
-    const auto offset = static_cast<off_t>(ublk::data_offset(tag.number));
-    const ssize_t n = ::pwrite(device_.fd, tag.data.data(), tag.data.size(), offset);
-    return n >= 0 && static_cast<std::size_t>(n) == tag.data.size();
+bool UblkQueue::write_out(const Tag& tag, std::uint64_t offset, base::Bytes bytes) const {
+    const auto at = static_cast<off_t>(ublk::data_offset(tag.number, number_) + offset);
+    const ssize_t n = ::pwrite(device_.fd, bytes.data(), bytes.size(), at);
+    return n >= 0 && static_cast<std::size_t>(n) == bytes.size();
+}
+
+void UblkQueue::Tag::put(std::uint64_t offset, base::Bytes bytes) {
+    base::check(state == State::at_handler && sink != nullptr, "data come for a read in progress");
+    base::check(offset <= length_bytes && bytes.size() <= length_bytes - offset, "data are within the read");
+    if (!queue->write_out(*this, offset, bytes)) {
+        failed = true;
+    }
+}
+
+/// All that was read is the kernel's.
+bool UblkQueue::has_read(const Tag& tag) const {
+    return tag.sink != nullptr ? !tag.failed : write_out(tag, 0, tag.data);
 }
 
 void UblkQueue::complete(Request& request, int error_number) {
@@ -168,7 +219,7 @@ void UblkQueue::complete(Request& request, int error_number) {
     --at_handler_;
     const bool given_up = closing_ && !is_stopped();
     int result = error_number;
-    if (result == 0 && tag.verb == Verb::read && !write_out(tag)) {
+    if (result == 0 && tag.verb == Verb::read && !has_read(tag)) {
         result = EIO;
     }
     if (given_up && result != 0) {
@@ -204,7 +255,10 @@ void UblkQueue::release_held() {
 
 void UblkQueue::release(Tag& tag) {
     if (!tag.data.empty()) {
-        context_.pool.release(std::exchange(tag.data, {}));
+        context_.pool.release(std::exchange(tag.data, {}), *this);
+    }
+    if (tag.buffer) {
+        unregister_buffer(tag);
     }
 }
 

@@ -1,9 +1,11 @@
-// The shard's half of a ublk device: one hardware queue, served on the shard's ring. For each tag a command
+// The shard's half of a ublk device: a hardware queue, served on the shard's ring. For each tag a command
 // lies at the kernel and ends when there is a request in the tag; its data is copied between the kernel and
-// the shard's pool with pread() and pwrite() (USER_COPY), and the next command carries the result back. A
-// write for which there is no memory waits in the tag; a read, too. Owns /dev/ublkcN, the mapping of the
-// descriptors and the tags; the data lies in the pool while a request is at the handler. After construction
-// nothing is allocated. The loop's thread. Source: Linux 6.12 to 7.2, include/uapi/linux/ublk_cmd.h.
+// the shard's pool with pread() and pwrite() (USER_COPY), of a short read as it arrives and without the pool,
+// and the next command carries the result back. What needs memory that there is not waits in the tag. Where
+// the device has zero copy, long requests are lent to the ring's table of buffers instead (ublk_buffers.cpp).
+// Owns /dev/ublkcN, the mapping of the descriptors and the tags; the data lies in the pool while a request is
+// at the handler. After construction nothing is allocated. The loop's thread. Source: Linux 6.12 to 7.2,
+// include/uapi/linux/ublk_cmd.h.
 #pragma once
 
 #include "base/fifo.hpp"
@@ -29,9 +31,10 @@ struct UblkShared {
 class UblkQueue final : public BlockQueue, private ring::Pump, private BufferPool::Waiter {
 public:
     struct Device {
-        int fd = -1; ///< /dev/ublkcN
+        int fd = -1; ///< /dev/ublkcN; each queue has a duplicate
         unsigned depth = 0;
         std::shared_ptr<UblkShared> shared;
+        std::uint32_t zero_copy_bytes_min = 0; ///< 0 = never; else it has SUPPORT_ZERO_COPY
     };
 
     /// Takes over `device.fd` and offers every tag to the kernel; it takes them with this turn's enter.
@@ -53,19 +56,24 @@ public:
 
 private:
     enum class State : std::uint8_t {
-        fetching, ///< the kernel has it and puts a request in
-        waiting,  ///< in line for memory, or held
+        fetching,    ///< the kernel has it and puts a request in
+        waiting,     ///< in line for memory, or held
+        registering, ///< until its data are in the ring's table of buffers
         at_handler,
         dead, ///< never given to the kernel again
     };
-    struct Tag final : Request {
-        Tag() : op(ring::Op::to<&Tag::on_fetched>(this)) {}
+    struct Tag final : Request, base::DataSink {
+        Tag() : op(ring::Op::to<&Tag::on_fetched>(this)), buffer_op(ring::Op::to<&Tag::on_buffer>(this)) {}
         void on_fetched(ring::Completion completion);
+        void on_buffer(ring::Completion completion);
+        void put(std::uint64_t offset, base::Bytes bytes) override;
 
         UblkQueue* queue = nullptr; ///< none: given up
         ring::Op op;
+        ring::Op buffer_op; ///< registers and unregisters
         State state = State::fetching;
-        bool taken = false; ///< the kernel took it at least once
+        bool taken = false;  ///< the kernel took it at least once
+        bool failed = false; ///< read: the kernel has not taken all that was put
         std::uint16_t number = 0;
     };
     using Tags = std::unique_ptr<Tag[]>;
@@ -73,6 +81,13 @@ private:
     UblkQueue(const QueueContext& context, Device device, const ublk::IoDescriptor* descriptors);
 
     void submit(Tag& tag, std::uint32_t command, std::int32_t result);
+    void submit_command(ring::Op& op, std::uint32_t command, ublk::IoCommand argument);
+    bool takes_buffer(const Tag& tag) const;
+    bool register_buffer(Tag& tag);
+    void unregister_buffer(Tag& tag);
+    void on_registered(Tag& tag, int result);
+    void start_copying(Tag& tag);
+    bool try_copying(Tag& tag);
     void on_fetched(Tag& tag, int result);
     void begin(Tag& tag);
     using TagList = base::Fifo<&Request::next>; // Request is what has the link; all of them are tags
@@ -81,7 +96,8 @@ private:
     void start(Tag& tag, base::MutableBytes data);
     void commit(Tag& tag, int error_number);
     bool read_in(Tag& tag);
-    bool write_out(Tag& tag);
+    bool write_out(const Tag& tag, std::uint64_t offset, base::Bytes bytes) const;
+    bool has_read(const Tag& tag) const;
     void release(Tag& tag);
     void die(Tag& tag);
     void turn_away(Tag& tag);
@@ -95,6 +111,7 @@ private:
     QueueContext context_;
     Device device_;
     const ublk::IoDescriptor* descriptors_;
+    std::uint16_t number_;
     Tags tags_;
     unsigned live_;
     unsigned at_handler_ = 0;

@@ -39,7 +39,8 @@ ring::Task<UblkDevice::Made> UblkDevice::take_back(UblkControl& control, KernelD
         auto erased = co_await device->erase();
         co_return base::fail(base::Errc::not_found, device->name_ + " was not shown to anybody");
     }
-    if (found->queues != 1 || (found->features & ublk::features_to_outlive) != ublk::features_to_outlive) {
+    if (found->queues == 0 || found->queues > device->request_.queues ||
+        (found->features & ublk::features_to_outlive) != ublk::features_to_outlive) {
         co_return base::fail(base::Errc::not_supported, device->name_ + " is not a device of our making");
     }
     device->taken_back_ = true;

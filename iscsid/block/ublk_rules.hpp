@@ -30,6 +30,17 @@ constexpr bool has_data(Verb verb) {
     return verb == Verb::read || verb == Verb::write;
 }
 
+/// Reads up to here take no memory of the pool: what arrives goes to the kernel out of the receive staging.
+/// It saves a copy of what has arrived there; longer ones are mostly received in their places, and one call
+/// for each costs less than one for each staging full (1 MiB, by count: 3 to 10 %).
+inline constexpr std::uint64_t sink_bytes_max = std::uint64_t{64} * 1024;
+
+/// Whether a request of this verb and length needs memory that its data lie in while the handler has it.
+constexpr bool needs_memory(const Request& request) {
+    return request.verb == Verb::write ||
+           (request.verb == Verb::read && request.length_bytes > sink_bytes_max);
+}
+
 /// What a request is committed with when it ended with `error_number` (0, or a positive errno).
 std::int32_t commit_result(const Request& request, int error_number);
 

@@ -11,6 +11,7 @@
 #include <utility>
 
 namespace iscsi::shard {
+
 /// One socket on its way; closed with it, unless it was taken.
 class Connector::Attempt {
 public:
@@ -171,7 +172,8 @@ base::Error Connector::error() const {
     for (const ConnectFailure& failure : failures_) {
         all += fmt::format("{}{}: {}", all.empty() ? "" : "; ", failure.endpoint.text, failure.error.detail);
     }
-    return {is_hopeless() ? base::Errc::transport : base::Errc::transport_timeout, std::move(all)};
+    const base::Cause cause = is_hopeless() ? failures_.front().error.cause : base::Cause::no_answer;
+    return {is_hopeless() ? base::Errc::transport : base::Errc::transport_timeout, std::move(all), cause};
 }
 
 void Connector::on_end(Attempt& attempt, int result) {
@@ -179,7 +181,9 @@ void Connector::on_end(Attempt& attempt, int result) {
     if (result == 0 && connected_.fd < 0) {
         connected_ = {attempt.take(), attempt.endpoint()};
     } else if (result < 0 && result != -ECANCELED) {
-        fail(attempt.endpoint(), {base::Errc::transport, std::strerror(-result)}, result == -ECONNREFUSED);
+        fail(attempt.endpoint(),
+             {base::Errc::transport, std::strerror(-result), base::cause_of_connect(-result)},
+             result == -ECONNREFUSED);
     }
     news_.set();
 }

@@ -7,7 +7,7 @@
 
 namespace iscsi::shard {
 
-Link::Link(ring::Loop& loop) : connector_(loop), stream_(loop, *this) {}
+Link::Link(ring::Loop& loop) : connector_(loop), stream_(loop, *this, ring::Stream::Wake::payload) {}
 
 ring::Task<base::Result<Endpoint>> Link::connect(std::vector<Endpoint> endpoints, const TcpOptions& options,
                                                  ConnectTimes times) {

@@ -31,7 +31,7 @@ Lun::Lun(ring::Loop& loop, Nexus& nexus, const scsi::LunFacts& facts, std::uint3
       doubt_max_(limits::scsi_doubt_max), shown_cache_(facts.write_cache), news_(nexus, facts.lun),
       facts_(facts), times_(retry_times(facts)), size_bytes_(facts.blocks.value() * facts.block_bytes),
       transfer_bytes_max_(scsi::max_transfer_bytes(facts, limits::scsi_transfer_bytes_max)),
-      discard_(scsi::discard_method(facts)) {
+      discard_(scsi::discard_method(facts)), cache_(std::make_shared<UnitCache>(1)) {
     for (std::uint32_t i = depth; i-- > 0;) {
         slots_[i].lun = facts.lun;
         slots_[i].owner = this;
@@ -44,6 +44,15 @@ Lun::Lun(ring::Loop& loop, Nexus& nexus, const scsi::LunFacts& facts, std::uint3
 Lun::~Lun() {
     base::check(idle(), "a Lun has no request in hand when it dies");
     nexus_.remove_user(*this);
+}
+
+void Lun::share_cache(std::shared_ptr<UnitCache> cache, unsigned queue) {
+    cache_ = std::move(cache);
+    queue_number_ = queue;
+    losses_seen_ = cache_->losses.load(std::memory_order_acquire);
+    empty_losses_seen_ = cache_->empty_losses.load(std::memory_order_acquire);
+    losses_answered_ = 0; // of those before it was made, too, it has not been told
+    resets_seen_ = cache_->resets.load(std::memory_order_acquire);
 }
 
 void Lun::update(const scsi::LunFacts& facts, base::TimePoint looked_at) {
@@ -90,10 +99,19 @@ int Lun::refusal(const block::Request& request) const {
 
 void Lun::start(block::Request& request) {
     ++counters_.requests;
+    if (!std::exchange(request.counted, true)) {
+        if (request.came_at == base::TimePoint{}) {
+            request.came_at = loop_.now();
+        }
+        if (statistics_ != nullptr) {
+            statistics_->on_started();
+        }
+    }
     if (int error_number = refusal(request); error_number != 0) {
-        ++counters_.failures;
-        queue_->complete(request, error_number);
-        return;
+        return end(request, error_number);
+    }
+    if (request.verb == block::Verb::flush) {
+        heed_losses(); // what was lost before it began is no reason to fail all that are in hand, and it
     }
     // Behind those that wait already: first come, first served.
     if (free_ == nullptr || !waiting_.empty() || !has_room()) {
@@ -104,6 +122,9 @@ void Lun::start(block::Request& request) {
 }
 
 void Lun::begin(block::Request& request) {
+    if (statistics_ != nullptr && loop_.now() > request.came_at) {
+        statistics_->on_waited(loop_.now() - request.came_at);
+    }
     Slot& slot = *free_;
     free_ = slot.next_slot;
     ++busy_;
@@ -153,6 +174,9 @@ void Lun::proceed(Slot& slot) {
         slot.phase = Phase::transfer;
         slot.unforced = false;
         slot.done_bytes = 0;
+    }
+    if (slot.request->buffer && nexus_.has_data_digest()) [[unlikely]] {
+        return begin_anew(slot);
     }
     send(slot);
 }
@@ -219,7 +243,7 @@ void Lun::note(const Slot& slot, const scsi::Disposition& disposition) {
         at_a_time_.on_full(slot.age, at_target_ + 1, loop_.now());
     }
     if (effects.has(scsi::Effect::deferred_error)) {
-        deferred_error_ = disposition.error_number;
+        cache_->deferred_error.store(disposition.error_number, std::memory_order_release);
     }
     take_care(effects);
     if (!effects.without(handled_here).none()) {
@@ -247,7 +271,7 @@ bool Lun::data_complete(const Slot& slot) const {
         return false;
     }
     if (slot.direction == session::Direction::in) {
-        return slot.received_bytes == slot.data_in.size();
+        return slot.received_bytes == slot.read_bytes();
     }
     return slot.direction == session::Direction::none || slot.underflow_bytes == 0;
 }
@@ -261,12 +285,14 @@ void Lun::on_success(Slot& slot) {
         return retry(slot, short_transfer);
     }
     at_a_time_.on_success(loop_.now());
+    heed_losses();
+    losses_answered_ = losses_seen_;
     if (slot.stale) {
         return begin_command(slot);
     }
     const block::Request& request = *slot.request;
     if (slot.phase == Phase::flush || request.verb == block::Verb::flush) {
-        unflushed_.on_flushed(slot.covers);
+        cache_->unflushed.on_flushed(slot.covers);
         return finish(slot, end_of_flush(slot));
     }
     slot.done_bytes += slot.piece_bytes;
@@ -306,14 +332,28 @@ void Lun::fall_back(Slot& slot, int error_number) {
 }
 
 void Lun::finish(Slot& slot, int error_number) {
+    if (slot.hopeless) {
+        // Whatever became of it: for a lost path alone others would ask again, by another one.
+        error_number = end_of_flush(slot);
+    }
     if (error_number == 0 && stays_in_cache(slot)) {
-        unflushed_.on_acknowledged(slot.request->length_bytes);
+        cache_->unflushed.on_acknowledged(slot.request->length_bytes, queue_number_);
     }
     block::Request& request = *std::exchange(slot.request, nullptr);
     give_up_slot(slot);
-    counters_.failures += error_number != 0 ? 1 : 0;
-    queue_->complete(request, error_number);
+    end(request, error_number);
     start_waiting();
+}
+
+/// The one place where the queue gets a request back that is done.
+void Lun::end(block::Request& request, int error_number) {
+    counters_.failures += error_number != 0 ? 1 : 0;
+    if (statistics_ != nullptr) {
+        statistics_->on_ended(request, error_number, loop_.now());
+    }
+    request.came_at = {};
+    request.counted = false;
+    queue_->complete(request, error_number);
 }
 
 } // namespace iscsi::shard

@@ -15,9 +15,11 @@
 #include "scsi/queue_depth.hpp"
 #include "scsi/retry.hpp"
 #include "shard/lun_news.hpp"
+#include "shard/lun_statistics.hpp"
 #include "shard/nexus.hpp"
 #include "shard/path.hpp"
-#include "shard/volatile_writes.hpp"
+#include "shard/unit_cache.hpp"
+#include "shard/views.hpp"
 
 #include <memory>
 
@@ -42,10 +44,16 @@ public:
     Lun(ring::Loop& loop, Nexus& nexus, const scsi::LunFacts& facts, std::uint32_t depth);
     ~Lun() override;
 
+    /// It serves queue number `queue` of a device whose other queues have Luns of their own, on other shards;
+    /// all of them share `cache`, which was made for so many. Before the first start(); otherwise it is
+    /// alone.
+    void share_cache(std::shared_ptr<UnitCache> cache, unsigned queue);
     /// Where requests come from and their ends go to. Once, before the first start().
     void attach(block::BlockQueue& queue) { queue_ = &queue; }
 
     void start(block::Request& request) override;
+    /// While there are no data digests.
+    bool takes_buffers() const override { return !nexus_.has_data_digest(); }
 
     /// What the unit says of itself now, with the block size it had: it is the same unit. Requests in hand go
     /// on, but nothing is sent beyond a new end. Takes back bar(), ends a doubt.
@@ -66,22 +74,35 @@ public:
     /// Before the first start(); limits::scsi_doubt_max otherwise.
     void set_doubt_max(base::Duration longest) { doubt_max_ = longest; }
 
-    /// Writes were acknowledged that no flush has covered: they may be in a volatile cache only.
-    bool has_unflushed() const { return unflushed_.any(); }
+    /// Writes were acknowledged, through any queue, that no flush has covered: they may be in a volatile
+    /// cache only.
+    bool has_unflushed() const { return cache_->unflushed.any(); }
     /// A daemon before this one may have left such.
-    void assume_unflushed() { unflushed_.assume(); }
-    /// The unit has lost its cache, and what has_unflushed() with it. Every flush in hand fails with
-    /// EREMOTEIO, or when there is none the next one; then the matter is closed. The observer of the nexus is
-    /// told (Effect::writes_lost). While the path is up the Lun hears of it by itself: whoever has opened a
-    /// new session decides, before resume(), what an attention in it means.
+    void assume_unflushed() { cache_->unflushed.assume(); }
+    /// The unit has lost its cache, and what has_unflushed() with it. Every flush in hand, of any queue,
+    /// fails with EREMOTEIO, or when there is none the next one, through whichever queue; then the matter is
+    /// closed. The observer of the nexus is told (Effect::writes_lost). While the path is up the Lun hears of
+    /// it by itself, and takes what each nexus is told for a loss of its own: what was acknowledged by others
+    /// since may be gone. Whoever has opened a new session decides, before resume(), what an attention in it
+    /// means.
     void lose_cache();
+    /// Other queues have heard of a loss since the unit has last answered this one: what this one is told now
+    /// may be the same.
+    bool has_news_of_loss() const;
+    /// This queue has acknowledged writes since the last loss, or nobody knows: another one would have taken
+    /// them.
+    bool has_written_since_loss() const;
 
     /// Commands at a time that the target has shown to take.
     std::uint32_t allowed_depth() const { return at_a_time_.allowed(); }
 
+    /// Requests are counted in `statistics` from now on, which the caller keeps as long as the Lun lives.
+    void count_in(LunStatistics& statistics) { statistics_ = &statistics; }
+
     /// No request in hand.
     bool idle() const { return busy_ == 0 && waiting_.empty(); }
     const LunCounters& counters() const { return counters_; }
+    LunView view() const;
 
 private:
     enum class Phase : std::uint8_t {
@@ -138,9 +159,12 @@ private:
     void note(const Slot& slot, const scsi::Disposition& disposition);
     void take_care(scsi::Effects effects);
     void doubt_cache();
+    void heed_losses();
     bool tells_of_lost_cache(scsi::Effects effects);
     bool stays_in_cache(const Slot& slot) const;
     int end_of_flush(const Slot& slot);
+    bool tells_of_loss();
+    bool others_know_a_cache() const;
     bool fail_flushes();
     void on_success(Slot& slot);
     bool data_complete(const Slot& slot) const;
@@ -155,8 +179,11 @@ private:
     void resume_parked();
     void end_delays();
     void park(Slot& slot);
+    bool give_back(Slot& slot);
+    void begin_anew(Slot& slot);
     bool may_begin_anew(const Slot& slot) const;
     void give_up_slot(Slot& slot);
+    void end(block::Request& request, int error_number);
     void finish(Slot& slot, int error_number);
     void start_waiting();
 
@@ -187,11 +214,14 @@ private:
     std::uint32_t transfer_bytes_max_;
     scsi::DiscardMethod discard_;
     bool write_same_ = true; ///< until the target refuses it
-    int deferred_error_ = 0; ///< an acknowledged write failed later: the next flush says so
-    VolatileWrites unflushed_;
-    bool loss_untold_ = false; ///< the next flush fails
-    bool reset_by_us_ = false; ///< and the unit has not told of it yet
+    std::shared_ptr<UnitCache> cache_;
+    unsigned queue_number_ = 0;
+    std::uint32_t losses_seen_ = 0; ///< of UnitCache::losses
+    std::uint32_t empty_losses_seen_ = 0;
+    std::uint32_t losses_answered_ = 0; ///< when the unit answered the last time, or was heard to have lost
+    std::uint32_t resets_seen_ = 0;     ///< of UnitCache::resets; of the others the unit has not told yet
     LunCounters counters_;
+    LunStatistics* statistics_ = nullptr;
 };
 
 } // namespace iscsi::shard

@@ -12,6 +12,12 @@ namespace {
 /// ask for the flush again by another path, and that one would end well.
 constexpr int writes_are_gone = EREMOTEIO;
 
+/// What is there, and nothing is left; one of several takes it.
+template <class T>
+T take(std::atomic<T>& what) {
+    return what.load(std::memory_order_acquire) == T{} ? T{} : what.exchange(T{}, std::memory_order_acq_rel);
+}
+
 } // namespace
 
 /// What the unit took without the FUA bit may have gone with its cache. A request that still has to make sure
@@ -28,6 +34,26 @@ void Lun::doubt_cache() {
     }
 }
 
+/// The Lun of another queue has heard that the cache was lost. The unit tells every nexus so (SAM-5
+/// section 5.14); should it not, what this one had in hand is treated as if it had: flushes fail, and what
+/// was sent to the cache is sent again, since nobody knows which side of the loss it was on. Were none of
+/// those that were acknowledged lost, there is nothing that a flush would have to fail for.
+void Lun::heed_losses() {
+    const std::uint32_t losses = cache_->losses.load(std::memory_order_acquire);
+    const std::uint32_t empty_losses = cache_->empty_losses.load(std::memory_order_acquire);
+    const bool is_lost = std::exchange(losses_seen_, losses) != losses;
+    const bool is_emptied = std::exchange(empty_losses_seen_, empty_losses) != empty_losses;
+    if (!is_lost && !is_emptied) {
+        return;
+    }
+    for (std::uint32_t i = 0; i < depth_; ++i) {
+        slots_[i].stale |= slots_[i].request != nullptr && slots_[i].unforced;
+    }
+    if (is_lost && fail_flushes()) {
+        raise_to(cache_->losses_told, losses);
+    }
+}
+
 /// Said while the session is up there is no greeting in it. What follows a reset, by us or by another host,
 /// is told as 29/00 by targets that know no other code; a reset leaves the cache as it is (SAM-5
 /// section 6.3.3). Where the cache is memory of the program, or of its kernel, it is not lost without its
@@ -37,20 +63,28 @@ bool Lun::tells_of_lost_cache(scsi::Effects effects) {
         return false;
     }
     const bool has_connections_in_it = scsi::target_program(facts_) != scsi::TargetProgram::not_known;
-    const bool is_ours = std::exchange(reset_by_us_, false);
+    const std::uint32_t resets = cache_->resets.load(std::memory_order_acquire);
+    const bool is_ours = std::exchange(resets_seen_, resets) != resets;
     const bool is_a_reset = (is_ours || has_connections_in_it) && !effects.has(scsi::Effect::power_was_lost);
     return nexus_.state() == PathState::up && effects.has(scsi::Effect::cache_maybe_lost) && !is_a_reset;
 }
 
 void Lun::lose_cache() {
-    if (!unflushed_.any()) {
+    if (!cache_->unflushed.any()) {
+        // But another queue may still have to take the answer to a write that was there.
+        empty_losses_seen_ = cache_->empty_losses.fetch_add(1, std::memory_order_acq_rel) + 1;
         return;
     }
-    const VolatileWrites::Amount lost = unflushed_.lose();
+    // First: a flush of another queue that ends from here on is told.
+    losses_seen_ = cache_->losses.fetch_add(1, std::memory_order_acq_rel) + 1;
+    losses_answered_ = losses_seen_;
+    const VolatileWrites::Amount lost = cache_->unflushed.lose();
     ++counters_.cache_losses;
     counters_.lost.writes += lost.writes;
     counters_.lost.bytes += lost.bytes;
-    loss_untold_ = !fail_flushes();
+    if (fail_flushes()) {
+        raise_to(cache_->losses_told, losses_seen_);
+    }
     scsi::Disposition told;
     told.effects = scsi::Effect::writes_lost;
     news_.tell(told);
@@ -72,8 +106,7 @@ bool Lun::fail_flushes() {
     waiting_ = others;
     while (block::Request* flush = flushes.pop()) {
         any = true;
-        ++counters_.failures;
-        queue_->complete(*flush, writes_are_gone);
+        end(*flush, writes_are_gone);
     }
     return any;
 }
@@ -88,10 +121,30 @@ bool Lun::stays_in_cache(const Slot& slot) const {
 /// An errno, or 0. What was lost is no concern of a write that brings its own flush, and was written again if
 /// need be.
 int Lun::end_of_flush(const Slot& slot) {
-    if (slot.request->verb == block::Verb::flush && (slot.hopeless || std::exchange(loss_untold_, false))) {
+    const bool is_flush = slot.request->verb == block::Verb::flush;
+    if (is_flush && (slot.hopeless || tells_of_loss())) {
         return writes_are_gone;
     }
-    return std::exchange(deferred_error_, 0);
+    return take(cache_->deferred_error);
+}
+
+/// One that was turned on again another queue may have heard of before this one.
+bool Lun::others_know_a_cache() const {
+    return cache_->unflushed.queues() > 1 && cache_->unflushed.any();
+}
+
+/// Of several queues whose flushes end at the same time one tells.
+bool Lun::tells_of_loss() {
+    const std::uint32_t losses = cache_->losses.load(std::memory_order_acquire);
+    return raise_to(cache_->losses_told, losses) != 0;
+}
+
+bool Lun::has_news_of_loss() const {
+    return cache_->losses.load(std::memory_order_acquire) != losses_answered_;
+}
+
+bool Lun::has_written_since_loss() const {
+    return cache_->unflushed.any_since_lost(queue_number_);
 }
 
 } // namespace iscsi::shard

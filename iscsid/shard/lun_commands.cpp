@@ -23,6 +23,8 @@ constexpr std::uint64_t write_same_blocks_default = 0xffff;
 
 bool Lun::prepare(Slot& slot) {
     slot.data_in = {};
+    slot.sink = nullptr;
+    slot.registered = {};
     slot.data_out = {};
     slot.direction = session::Direction::none;
     slot.write_same = false;
@@ -37,10 +39,10 @@ bool Lun::prepare(Slot& slot) {
         prepare_transfer(slot, true);
         return true;
     case block::Verb::flush:
-        slot.covers = unflushed_.acknowledged();
-        if (!facts_.write_cache) {
+        slot.covers = cache_->unflushed.acknowledged();
+        if (!facts_.write_cache && !others_know_a_cache()) {
             // One that was turned off has been written out (SBC-3 section 6.4.5).
-            unflushed_.on_flushed(slot.covers);
+            cache_->unflushed.on_flushed(slot.covers);
             finish(slot, end_of_flush(slot));
             return false;
         }
@@ -72,16 +74,27 @@ void Lun::prepare_transfer(Slot& slot, bool write) {
     const block::Request& request = *slot.request;
     scsi::BlockRange piece = next_piece(slot, transfer_bytes_max_);
     slot.piece_bytes = piece.count.value() * facts_.block_bytes;
-    base::MutableBytes data = request.data.subspan(slot.done_bytes, slot.piece_bytes);
+    if (request.buffer) {
+        slot.registered = {*request.buffer, static_cast<std::uint32_t>(slot.done_bytes),
+                           static_cast<std::uint32_t>(slot.piece_bytes)};
+    }
     if (write) {
         slot.direction = session::Direction::out;
-        slot.data_out = data;
+        if (!request.buffer) {
+            slot.data_out = request.data.subspan(slot.done_bytes, slot.piece_bytes);
+        }
         bool fua = facts_.dpofua && must_be_durable(request);
         slot.unforced |= !fua;
         return set_command(slot, scsi::write_blocks(piece.lba, piece.count, fua));
     }
     slot.direction = session::Direction::in;
-    slot.data_in = data;
+    if (request.sink != nullptr) {
+        slot.sink = request.sink;
+        slot.sink_offset = slot.done_bytes;
+        slot.sink_bytes = slot.piece_bytes;
+    } else {
+        slot.data_in = request.data.subspan(slot.done_bytes, slot.piece_bytes);
+    }
     set_command(slot, scsi::read_blocks(piece.lba, piece.count, false));
 }
 

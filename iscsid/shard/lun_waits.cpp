@@ -2,6 +2,7 @@
 // is.
 #include "shard/lun.hpp"
 
+#include "base/check.hpp"
 #include "base/limits.hpp"
 
 #include <cerrno>
@@ -13,13 +14,28 @@ namespace limits = base::limits;
 
 /// It cannot go on: the queue gets it back, to start it anew, or else it waits here.
 void Lun::park(Slot& slot) {
-    slot.parked = !may_begin_anew(slot) || !queue_->hold(*slot.request);
-    if (slot.parked) {
-        return;
+    slot.parked = false;
+    if (!may_begin_anew(slot) || !give_back(slot)) {
+        slot.parked = true;
+    }
+}
+
+/// The queue holds the request from here on, and the slot may be another one's already. False: it does not.
+bool Lun::give_back(Slot& slot) {
+    if (!queue_->hold(*slot.request)) {
+        return false;
     }
     slot.request = nullptr;
     give_up_slot(slot);
     start_waiting();
+    return true;
+}
+
+/// Its data lie where a session with data digests cannot see them, as the one before this had none.
+void Lun::begin_anew(Slot& slot) {
+    const bool held = give_back(slot);
+    base::check(held, "a queue with registered buffers holds requests");
+    queue_->release_held();
 }
 
 /// What a request has done and met is forgotten when it begins anew. While the path is up that might go on
@@ -47,8 +63,7 @@ void Lun::on_path_state(PathState state) {
             proceed(*slot);
         }
         while (block::Request* request = waiting_.pop()) {
-            ++counters_.failures;
-            queue_->complete(*request, ENOLINK);
+            end(*request, ENOLINK);
         }
     }
 }
@@ -56,7 +71,7 @@ void Lun::on_path_state(PathState state) {
 void Lun::on_path_down() {
     // The session may have ended because its target starts anew.
     doubt_cache();
-    reset_by_us_ = false;
+    resets_seen_ = cache_->resets.load(std::memory_order_acquire);
     for (std::uint32_t i = 0; i < depth_; ++i) {
         slots_[i].starts = 0;
         if (slots_[i].parked) {
@@ -151,7 +166,9 @@ void Lun::on_lun_effects(base::Lun lun, scsi::Effects effects) {
 }
 
 void Lun::on_reset_by_us(std::optional<base::Lun> lun) {
-    reset_by_us_ |= lun.value_or(facts_.lun) == facts_.lun;
+    if (lun.value_or(facts_.lun) == facts_.lun) {
+        cache_->resets.fetch_add(1, std::memory_order_acq_rel); // the unit tells every nexus of it
+    }
 }
 
 /// Of the cache nothing was heard for certain: no flush fails for that.

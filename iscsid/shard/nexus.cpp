@@ -87,7 +87,7 @@ ring::Task<tl::expected<OpenReply, OpenFailure>> Nexus::open(OpenRequest request
     auto driven = co_await link_.drive(*login);
     if (!driven) {
         OpenFailure failure{std::move(driven.error()), login->redirect(), who_refused(link_),
-                            login->md5_alone_may_do(), *connected};
+                            login->md5_alone_may_do(), *connected,        login->transcript()};
         if (is_away(login->status())) {
             failure.away.push_back(std::move(*connected));
         }
@@ -228,12 +228,32 @@ ring::Task<void> Nexus::end_session(ring::Stream::Ending ending) {
 }
 
 ring::Task<PassThroughReply> Nexus::execute(PassThrough request) {
+    PassedThrough& command = begin(request);
+    co_await command.answered;
+    co_return passed_through_.take(command);
+}
+
+ring::Task<std::vector<PassThroughReply>> Nexus::execute_all(std::vector<PassThrough> requests) {
+    std::vector<PassedThrough*> commands;
+    commands.reserve(requests.size());
+    for (const PassThrough& request : requests) {
+        commands.push_back(&begin(request));
+    }
+    std::vector<PassThroughReply> replies;
+    replies.reserve(requests.size());
+    for (PassedThrough* command : commands) {
+        co_await command->answered;
+        replies.push_back(passed_through_.take(*command));
+    }
+    co_return replies;
+}
+
+PassedThrough& Nexus::begin(const PassThrough& request) {
     PassedThrough& command = passed_through_.add(request);
     command.owner = this;
     command.on_done = &Nexus::on_execute_done;
     submit(command);
-    co_await command.answered;
-    co_return passed_through_.take(command, request);
+    return command;
 }
 
 void Nexus::on_execute_done(void* self, PathCommand& command) {

@@ -14,6 +14,7 @@
 #include "shard/link.hpp"
 #include "shard/pass_through.hpp"
 #include "shard/path.hpp"
+#include "shard/views.hpp"
 
 #include <memory>
 #include <optional>
@@ -57,8 +58,9 @@ struct OpenFailure {
     /// Where the host answers, and the target is not there: the connection was refused, or the login with
     /// "not found", "removed" or "service unavailable".
     std::vector<Endpoint> away;
-    bool md5_alone_may_do = false; ///< see login::Login
-    std::optional<Endpoint> at;    ///< where the login was tried; empty: there was no connection
+    bool md5_alone_may_do = false;         ///< see login::Login
+    std::optional<Endpoint> at;            ///< where the login was tried; empty: there was no connection
+    std::vector<std::string> transcript{}; ///< of that login, where LoginConfig asked for one
 };
 
 /// Control's ear. Called on control's loop.
@@ -111,6 +113,9 @@ public:
     ring::Task<void> abandon();
 
     ring::Task<PassThroughReply> execute(PassThrough request);
+    /// Several that do not depend on each other: all are submitted at once, and leave with one send. Their
+    /// replies in their order, when the last has come.
+    ring::Task<std::vector<PassThroughReply>> execute_all(std::vector<PassThrough> requests);
 
     /// Users (Luns) submit when the path is up; a command without a session, or for one that ends, comes back
     /// lost at once.
@@ -136,7 +141,10 @@ public:
     /// The target owes no answer to a command.
     bool idle() const { return !has_session() || session_->idle(); }
     bool has_session() const { return session_ != nullptr && !dropped_; }
+    /// The session adds up all data: it has to see them.
+    bool has_data_digest() const { return has_session() && session_->connection_parameters().data_digest; }
     session::Statistics statistics() const;
+    NexusView view() const;
 
 private:
     void on_link_progress() override;
@@ -151,6 +159,7 @@ private:
     template <class Tell>
     void for_users(Tell tell);
     void tell_users(base::Lun lun, std::uint8_t status, base::Bytes sense);
+    PassedThrough& begin(const PassThrough& request);
     static void on_execute_done(void* self, PathCommand& command);
     void leave_up();
     void tell(const session::Event& event);

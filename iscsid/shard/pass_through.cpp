@@ -1,6 +1,5 @@
 #include "shard/pass_through.hpp"
 
-#include <algorithm>
 #include <utility>
 
 namespace iscsi::shard {
@@ -10,19 +9,19 @@ PassedThrough& PassThroughs::add(const PassThrough& request) {
     command.lun = request.lun;
     command.cdb = request.cdb;
     command.cdb_bytes = request.cdb_bytes;
-    command.read.resize(request.data_in.size());
+    command.read.resize(request.data_in_bytes);
     command.written.assign(request.data_out.begin(), request.data_out.end());
     command.data_in = command.read;
     command.data_out = command.written;
-    command.direction = !request.data_in.empty()    ? session::Direction::in
-                        : !request.data_out.empty() ? session::Direction::out
-                                                    : session::Direction::none;
+    command.direction = !command.read.empty()      ? session::Direction::in
+                        : !command.written.empty() ? session::Direction::out
+                                                   : session::Direction::none;
     command.timeout = request.timeout;
     command.attribute = request.attribute;
     return command;
 }
 
-PassThroughReply PassThroughs::take(const PassedThrough& command, const PassThrough& request) {
+PassThroughReply PassThroughs::take(PassedThrough& command) {
     PassThroughReply reply;
     if (command.is_given_up) {
         reply.outcome = session::Outcome::lost;
@@ -31,9 +30,9 @@ PassThroughReply PassThroughs::take(const PassedThrough& command, const PassThro
     reply.outcome = command.outcome;
     reply.response = command.response;
     reply.status = command.status;
-    reply.received_bytes = command.received_bytes;
+    command.read.resize(command.received_bytes);
+    reply.data = std::move(command.read);
     reply.sense.assign(command.sense.begin(), command.sense.begin() + command.sense_bytes);
-    std::ranges::copy(command.read, request.data_in.begin());
     forget(command);
     return reply;
 }
@@ -49,7 +48,9 @@ void PassThroughs::on_done(PassedThrough& command) {
 void PassThroughs::give_up() {
     std::vector<PassedThrough*> given_up;
     for (PassedThrough& command : commands_) {
-        if (!std::exchange(command.is_given_up, true)) {
+        // One that was answered waits for those that were sent with it, and keeps its answer.
+        if (!command.answered.is_set()) {
+            command.is_given_up = true;
             given_up.push_back(&command);
         }
     }

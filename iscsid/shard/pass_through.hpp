@@ -17,12 +17,12 @@
 
 namespace iscsi::shard {
 
-/// The data live in the caller's frame, and are not touched after the reply.
+/// What is written lives in the caller's frame; nobody looks at it once the command is begun.
 struct PassThrough {
     base::Lun lun;
     std::array<std::byte, 16> cdb{};
     std::uint8_t cdb_bytes = 0;
-    base::MutableBytes data_in;
+    std::uint32_t data_in_bytes = 0; ///< that the target may send
     base::Bytes data_out;
     base::Duration timeout{}; ///< after it the command is aborted, and more if that does not help
     session::TaskAttribute attribute = session::TaskAttribute::simple;
@@ -32,7 +32,7 @@ struct PassThroughReply {
     session::Outcome outcome = session::Outcome::pending;
     std::uint8_t response = 0;
     std::uint8_t status = 0;
-    std::uint32_t received_bytes = 0;
+    std::vector<std::byte> data; ///< what the target has sent
     std::vector<std::byte> sense;
 };
 
@@ -48,8 +48,8 @@ class PassThroughs {
 public:
     /// To be submitted, with its owner and handler; lives until take(), or on_done() when it was given up.
     PassedThrough& add(const PassThrough& request);
-    /// When it was `answered`: the reply, and the data where the request wants them.
-    PassThroughReply take(const PassedThrough& command, const PassThrough& request);
+    /// When it was `answered`: the reply.
+    PassThroughReply take(PassedThrough& command);
     /// The session has given it back.
     void on_done(PassedThrough& command);
     /// Whoever waits is told that his command is lost. The session has them until they end.

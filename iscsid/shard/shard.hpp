@@ -32,6 +32,8 @@ public:
     /// The shard's thread only.
     block::BufferPool& pool() { return *pool_; }
 
+    std::size_t sessions = 0; ///< that were placed here; control's own note, and its thread's
+
 private:
     Shard() = default;
     base::Result<void> prepare(const ShardConfig& config);

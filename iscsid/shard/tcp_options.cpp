@@ -24,6 +24,10 @@ tl::unexpected<base::Error> call_failed(const std::string& call, int error_numbe
     return base::fail(base::Errc::transport, call + ": " + std::strerror(error_number));
 }
 
+tl::unexpected<base::Error> cannot_bind(std::string detail) {
+    return base::fail(base::Error{base::Errc::transport, std::move(detail), base::Cause::binding_failed});
+}
+
 std::string first_line(const std::filesystem::path& path) {
     std::ifstream file(path);
     std::string line;
@@ -57,7 +61,7 @@ Candidate candidate_of(const std::filesystem::path& folder) {
 base::Result<void> bind_to_device(int fd, const std::string& device) {
     if (::setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device.c_str(),
                      static_cast<socklen_t>(device.size())) != 0) {
-        return call_failed("binding to " + base::printable(device, 64), errno);
+        return cannot_bind("binding to " + base::printable(device, 64) + ": " + std::strerror(errno));
     }
     return {};
 }
@@ -70,14 +74,14 @@ base::Result<void> bind_to_address(int fd, int family, const std::string& addres
     addrinfo* found = nullptr;
     const std::string call = "binding to the address " + base::printable(address, 64);
     if (const int error = ::getaddrinfo(address.c_str(), nullptr, &hints, &found); error != 0) {
-        return base::fail(base::Errc::transport, call + ": " + ::gai_strerror(error));
+        return cannot_bind(call + ": " + ::gai_strerror(error));
     }
     const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner(found, &::freeaddrinfo);
     // The port is chosen with the connection: one for each pair of addresses, not one for all of the machine.
     const int on = 1;
     ::setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
     if (::bind(fd, found->ai_addr, found->ai_addrlen) != 0) {
-        return call_failed(call, errno);
+        return cannot_bind(call + ": " + std::strerror(errno));
     }
     return {};
 }
@@ -94,9 +98,8 @@ base::Result<std::string> device_of(const std::string& hardware_address, const s
     }
     auto best = std::ranges::min_element(candidates, {}, &Candidate::rank);
     if (best == candidates.end()) {
-        return base::fail(base::Errc::transport,
-                          fmt::format("no network interface has the hardware address {}",
-                                      base::printable(hardware_address, 64)));
+        return cannot_bind(fmt::format("no network interface has the hardware address {}",
+                                       base::printable(hardware_address, 64)));
     }
     return best->name;
 }

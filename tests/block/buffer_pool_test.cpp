@@ -204,12 +204,48 @@ TEST_CASE("memory goes to the first in line, and a small request does not overta
     REQUIRE(!all.empty());
     CHECK(small.told == 1); // the next in line hears that it is its turn
 
-    pool->release(all);
+    pool->release(all, large);
     CHECK(small.told == 2);
     base::MutableBytes page = pool->claim(4096, small);
     REQUIRE(!page.empty());
-    pool->release(page);
+    pool->release(page, small);
     CHECK(small.told == 2);
+}
+
+TEST_CASE("nobody has more than a quarter of what is left, and who waits for that stands in nobody's way") {
+    auto pool = make_pool(20 * 4096);
+    Waiting greedy;
+    Waiting modest;
+    Waiting small;
+    const base::MutableBytes other = pool->claim(4096);
+    std::vector<base::MutableBytes> taken;
+    for (base::MutableBytes block = pool->claim(4096, greedy); !block.empty();) {
+        taken.push_back(block);
+        block = pool->claim(4096, greedy);
+    }
+    CHECK(taken.size() == 3);
+    base::MutableBytes most = pool->claim(16 * 4096, modest); // the first one has any size
+    REQUIRE(!most.empty());
+    CHECK(pool->claim(4096, small).empty());
+
+    pool->release(taken.back(), greedy);
+    taken.pop_back();
+    CHECK(greedy.told == 0); // it would have three, and none would be left
+    CHECK(small.told == 1);
+    base::MutableBytes page = pool->claim(4096, small);
+    REQUIRE(!page.empty());
+    pool->release(page, small);
+    CHECK(greedy.told == 0);
+    pool->release(most, modest);
+    CHECK(greedy.told == 1);
+    base::MutableBytes third = pool->claim(4096, greedy);
+    REQUIRE(!third.empty());
+    taken.push_back(third);
+    for (base::MutableBytes block : taken) {
+        pool->release(block, greedy);
+    }
+    pool->release(other);
+    CHECK(pool->claimed() == 0);
 }
 
 TEST_CASE("one who leaves the line lets the next one try") {

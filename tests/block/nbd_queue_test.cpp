@@ -2,15 +2,13 @@
 #include "block/nbd_queue.hpp"
 
 #include "nbd_bench.hpp"
+#include "nbd_listener.hpp"
 #include "nbd_script.hpp"
 #include "support/memory_block.hpp"
 
 #include <cerrno>
-#include <fcntl.h>
 #include <memory>
-#include <optional>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 #include <vector>
 
@@ -19,33 +17,6 @@ using test::request;
 using test::simple_reply;
 
 namespace {
-
-/// A listening socket in the abstract name space, and how to connect to it.
-class Listener {
-public:
-    Listener() : fd_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-        address_.sun_family = AF_UNIX;
-        REQUIRE(::bind(fd_, reinterpret_cast<sockaddr*>(&address_), sizeof address_.sun_family) ==
-                0); // autobind
-        REQUIRE(::getsockname(fd_, reinterpret_cast<sockaddr*>(&address_), &length_) == 0);
-        REQUIRE(::listen(fd_, 128) == 0);
-    }
-    int fd() const { return fd_; }
-    int connect() const {
-        const int client = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (::connect(client, reinterpret_cast<const sockaddr*>(&address_), length_) != 0) {
-            ::close(client);
-            return -1;
-        }
-        ::fcntl(client, F_SETFL, O_NONBLOCK);
-        return client;
-    }
-
-private:
-    int fd_;
-    sockaddr_un address_{};
-    socklen_t length_ = sizeof address_;
-};
 
 class Server {
 public:
@@ -82,7 +53,7 @@ public:
 
     test::MemoryBlock disk;
     std::unique_ptr<block::BufferPool> pool;
-    Listener listener;
+    test::NbdListener listener;
     std::unique_ptr<ring::Loop> loop;
     std::unique_ptr<block::NbdQueue> queue;
 

@@ -4,11 +4,13 @@
 // turn.
 #pragma once
 
+#include "base/check.hpp"
 #include "ring/loop.hpp"
 #include "shard/lun.hpp"
 #include "shard/nexus.hpp"
 #include "support/fake_target.hpp"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -92,8 +94,16 @@ private:
     std::vector<char> buffer_;
 };
 
-/// A request and what became of it.
-struct Io : block::Request {
+/// A request and what became of it; one that reads may take the data itself.
+struct Io : block::Request, base::DataSink {
+    void put(std::uint64_t offset, base::Bytes bytes) override {
+        base::check(!done && offset + bytes.size() <= memory.size(), "data come for a read in progress");
+        std::copy(bytes.begin(), bytes.end(), memory.begin() + static_cast<std::ptrdiff_t>(offset));
+    }
+    void read_into_sink() {
+        data = {};
+        sink = this;
+    }
     bool done = false;
     int error_number = -1;
     std::vector<std::byte> memory;
@@ -114,7 +124,8 @@ public:
     void open() { open(open_request()); }
     void open(const shard::OpenRequest& request);
     tl::expected<shard::OpenReply, shard::OpenFailure> try_open();
-    shard::OpenRequest open_request() const;
+    shard::OpenRequest open_request() const { return open_request(target.port()); }
+    static shard::OpenRequest open_request(std::uint16_t port);
     void turn();
     void run_until(const std::function<bool()>& done);
     template <class T>

@@ -307,6 +307,7 @@ TEST_CASE("when all addresses have failed each says why") {
     REQUIRE_FALSE(connected);
     CHECK(connected.error().code == base::Errc::transport);
     CHECK(connected.error().detail == "127.0.0.2: Connection refused; 127.0.0.3: Connection refused");
+    CHECK(connected.error().cause == base::Cause::connection_refused);
     CHECK(bench.tried() == 0);
 }
 
@@ -330,6 +331,7 @@ TEST_CASE("an address that is given twice is one") {
     auto connected = bench.result();
     REQUIRE_FALSE(connected);
     CHECK(connected.error().detail == "Connection refused");
+    CHECK(connected.error().cause == base::Cause::connection_refused);
 }
 
 TEST_CASE("of those that were tried in vain the report names each that said why") {
@@ -339,6 +341,7 @@ TEST_CASE("of those that were tried in vain the report names each that said why"
     REQUIRE_FALSE(connected);
     CHECK(connected.error().code == base::Errc::transport_timeout);
     CHECK(connected.error().detail == "Connection timed out; 127.0.0.2: Connection refused");
+    CHECK(connected.error().cause == base::Cause::no_answer);
 }
 
 TEST_CASE("a hardware address that no interface has is no connection") {
@@ -348,5 +351,6 @@ TEST_CASE("a hardware address that no interface has is no connection") {
     auto connected = bench.result();
     REQUIRE_FALSE(connected);
     CHECK(connected.error().code == base::Errc::transport);
+    CHECK(connected.error().cause == base::Cause::binding_failed);
     CHECK(bench.tried() == 0);
 }

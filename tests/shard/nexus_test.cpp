@@ -235,6 +235,11 @@ ring::Task<void> execute(Bench& bench, shard::PassThrough request,
     reply = co_await bench.nexus->execute(request);
 }
 
+ring::Task<void> execute_all(Bench& bench, std::vector<shard::PassThrough> requests,
+                             std::vector<shard::PassThroughReply>& replies) {
+    replies = co_await bench.nexus->execute_all(std::move(requests));
+}
+
 } // namespace
 
 TEST_CASE("an open at a portal that never answers ends when it is retired") {
@@ -290,6 +295,38 @@ TEST_CASE("a command of control's ends at once when the session is about to end"
     bench.target.bend = {};
     CHECK(bench.run(bench.nexus->execute(request)).outcome == session::Outcome::responded);
     CHECK(bench.run(bench.nexus->log_out()));
+}
+
+TEST_CASE("commands of control's that go together come back in their order, those with an answer keep it") {
+    Bench bench;
+    start_session(bench);
+    int commands = 0;
+    bench.target.bend = [&](const SeenCommand&) {
+        return ++commands == 2 ? std::optional(silence()) : std::nullopt;
+    };
+    shard::PassThrough request;
+    request.lun = Bench::disk_facts().lun;
+    request.cdb_bytes = 6;
+    request.timeout = std::chrono::seconds(30);
+    ring::TaskGroup group;
+    std::vector<shard::PassThroughReply> replies;
+    group.spawn(execute_all(bench, {3, request}, replies));
+    bench.run_until([&] { return bench.target.seen.size() == 3; });
+    // One of those that were answered waits behind the one that was not, another had its turn.
+    bench.run_until([&] { return bench.nexus->statistics().scsirsp_pdus >= 2; });
+    CHECK(replies.empty());
+    bench.nexus->retire();
+    REQUIRE(replies.size() == 3);
+    CHECK(replies[0].outcome == session::Outcome::responded);
+    CHECK(replies[1].outcome == session::Outcome::lost);
+    CHECK(replies[2].outcome == session::Outcome::responded);
+    CHECK(bench.run(bench.nexus->log_out()));
+}
+
+TEST_CASE("no commands of control's are answered at once") {
+    Bench bench;
+    start_session(bench);
+    CHECK(bench.run(bench.nexus->execute_all({})).empty());
 }
 
 TEST_CASE("a target cannot fill control's memory with news") {

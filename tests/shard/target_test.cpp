@@ -301,12 +301,12 @@ tl::expected<shard::OpenReply, shard::OpenFailure> Bench::try_open() {
     return run(nexus->open(open_request()));
 }
 
-shard::OpenRequest Bench::open_request() const {
+shard::OpenRequest Bench::open_request(std::uint16_t port) {
     shard::OpenRequest request;
     auto& address = reinterpret_cast<sockaddr_in&>(request.endpoints.emplace_back().address);
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    address.sin_port = htons(target.port());
+    address.sin_port = htons(port);
     request.endpoints.front().address_bytes = sizeof address;
     request.login.initiator_name = "iqn.2026-01.example:initiator";
     request.login.target_name = "iqn.2026-01.example:disk";

@@ -1,4 +1,5 @@
-// What is left in memory: every block of the heap is searched when it is given back. Replaces the allocation
+// What is left in memory: every block of the heap is searched when it is given back; and how often memory is
+// taken. Replaces the allocation
 // functions of the program: one file of a test program includes it. One thread.
 #pragma once
 
@@ -15,6 +16,8 @@ struct Needle {
     std::size_t found = 0;
 };
 inline Needle needle;
+/// Blocks that were taken.
+inline std::size_t allocations = 0;
 
 class HeapWatch {
 public:
@@ -41,6 +44,7 @@ inline void search_and_free(void* block) {
 } // namespace iscsi::test
 
 void* operator new(std::size_t bytes) {
+    ++iscsi::test::allocations;
     if (void* block = std::malloc(bytes == 0 ? 1 : bytes)) {
         return block;
     }
@@ -48,6 +52,7 @@ void* operator new(std::size_t bytes) {
 }
 
 void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
+    ++iscsi::test::allocations;
     return std::malloc(bytes == 0 ? 1 : bytes);
 }
 

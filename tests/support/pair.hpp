@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <map>
 #include <random>
 #include <vector>
 
@@ -48,9 +49,8 @@ public:
 
     /// The first half of a send: bytes reach the target, and tx_done is still owed for them.
     std::size_t put() {
-        std::vector<iovec> out(wire.iovecs);
-        std::vector<std::byte> bytes = joined(session.tx_spans(out));
-        std::vector<std::byte> again = joined(session.tx_spans(out));
+        std::vector<std::byte> bytes = next_out();
+        std::vector<std::byte> again = next_out();
         stable_ =
             stable_ && again.size() >= bytes.size() && std::equal(bytes.begin(), bytes.end(), again.begin());
         std::size_t n = cut(bytes.size());
@@ -63,6 +63,9 @@ public:
     bool receive() {
         std::vector<std::byte>& from = target.output();
         base::RxSpans spans = session.rx_spans();
+        if (!spans.registered.empty()) {
+            return receive_registered(spans.registered);
+        }
         std::size_t n = cut(std::min(from.size(), spans.direct.size() + spans.staging.size()));
         if (n == 0) {
             return false;
@@ -110,8 +113,36 @@ public:
     base::TimePoint now;
     base::Result<void> result; ///< the session's last word
     std::size_t direct_bytes = 0;
+    std::size_t registered_bytes = 0;                    ///< received into `buffers`
+    std::map<std::uint32_t, base::MutableBytes> buffers; ///< the ring's table
 
 private:
+    base::MutableBytes part(const base::RegisteredSpan& span) {
+        return buffers.at(span.index).subspan(span.offset, span.bytes);
+    }
+    std::vector<std::byte> next_out() {
+        std::vector<iovec> out(wire.iovecs);
+        std::span<iovec> pieces = session.tx_spans(out);
+        const base::RegisteredSpan next = session.tx_registered(pieces.size());
+        if (!pieces.empty() || next.empty()) {
+            return joined(pieces);
+        }
+        const base::MutableBytes bytes = part(next);
+        return {bytes.begin(), bytes.end()};
+    }
+    bool receive_registered(const base::RegisteredSpan& span) {
+        std::vector<std::byte>& from = target.output();
+        const std::size_t n = cut(std::min<std::size_t>(from.size(), span.bytes));
+        if (n == 0) {
+            return false;
+        }
+        std::copy_n(from.begin(), n, part(span).begin());
+        from.erase(from.begin(), from.begin() + static_cast<long>(n));
+        registered_bytes += n;
+        result = session.rx_done(n, now);
+        return true;
+    }
+
     static FakeTargetConfig joined(const PairConfig& config) {
         FakeTargetConfig target = config.target;
         target.session = config.session.session;
