@@ -39,7 +39,7 @@ void load_module(const std::string& module) {
     std::ignore = process::run_program({"modprobe", "-q", module}, time_max);
 }
 
-/// SIGTERM ends the daemon; SIGINT only in the foreground; SIGHUP does nothing.
+/// SIGTERM ends the daemon; SIGINT only in the foreground; SIGUSR1 has its state logged; SIGHUP does nothing.
 class SignalWatch {
 public:
     SignalWatch(control::Daemon& daemon, bool foreground) : daemon_(daemon), foreground_(foreground) {}
@@ -56,8 +56,11 @@ public:
                 co_return;
             }
             if (info.ssi_signo == SIGTERM || (info.ssi_signo == SIGINT && foreground_)) {
-                control::log::info("signal {}: stopping", info.ssi_signo);
+                control::log::event(control::log::About{control::log::Event::daemon_ending},
+                                    "signal {}: stopping", info.ssi_signo);
                 daemon_.stop_requested().set();
+            } else if (info.ssi_signo == SIGUSR1) {
+                daemon_.tell_state();
             }
         }
     }
@@ -114,7 +117,8 @@ ring::Task<void> run_until_stopped(control::Daemon& daemon, control::IpcServer& 
                                    process::Background& background, const process::ServiceManager& manager) {
     co_await daemon.begin();
     server.start();
-    control::log::info("iscsid {} is ready", ISCSI_VERSION);
+    control::log::event(control::log::About{control::log::Event::daemon_started}, "iscsid {} is ready",
+                        ISCSI_VERSION);
     background.ready();
     co_await tell_ready(daemon, manager);
     ring::Event& stop = daemon.stop_requested();
@@ -148,8 +152,11 @@ control::DaemonConfig daemon_config(process::Files files, const records::Paths& 
     }
     config.config_file = options.config_file;
     config.shards = shard_count(files.config);
+    config.queues = static_cast<unsigned>(settings.number(records::Key::daemon_queues));
     config.initiator = std::move(files.initiator);
     config.block = settings.text(records::Key::daemon_block);
+    const auto zero_copy_min_kb = settings.number(records::Key::daemon_ublk_zero_copy_min_kb);
+    config.ublk_zero_copy_bytes_min = static_cast<std::uint32_t>(zero_copy_min_kb) * 1024;
     config.safe_logout = settings.boolean(records::Key::daemon_safe_logout);
     config.load_module = load_module;
     return config;
@@ -196,6 +203,7 @@ int run(const process::Options& options, const records::Paths& paths, process::B
     for (const std::string& warning : warnings) {
         control::log::warning("{}", warning);
     }
+    process::share_heap();
     if (may_serve_kernel_devices(files->config, paths)) {
         for (const std::string& warning : process::protect_memory()) {
             control::log::warning("{}", warning);

@@ -306,9 +306,12 @@ base::Result<void> become(const Options& options) {
 
 int signal_descriptor() {
     ::signal(SIGPIPE, SIG_IGN);
+    // A blocked signal comes nevertheless. Programs that this one starts inherit it, and one that was sent to
+    // all of the service's processes must not end the helper that removes a device.
+    ::signal(SIGUSR1, SIG_IGN);
     sigset_t signals;
     ::sigemptyset(&signals);
-    for (int number : {SIGTERM, SIGINT, SIGHUP}) {
+    for (int number : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) {
         ::sigaddset(&signals, number);
     }
     ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);

@@ -94,6 +94,11 @@ base::Result<void> make_directories(const records::Paths& paths);
 /// More descriptors, no core dump of secrets (nor onto a disk that this process serves).
 void set_limits();
 
+/// One heap for all threads. glibc would give each its own, which grows by a page at a time, and where what
+/// one thread has freed is of no use to another: many sessions cost more time and memory so. No I/O waits for
+/// the heap's lock, because none takes memory. Call it before the first thread.
+void share_heap();
+
 /// Memory for a process that the kernel's own writing to disk waits for: it must never wait for that in its
 /// turn, nor be killed to make room. Locks what is mapped now and what is touched later, says to the kernel
 /// that this is an I/O flusher, takes it off the OOM killer's list, and keeps freed memory. None of it is
@@ -116,7 +121,7 @@ base::Result<bool> replace_daemon_of_initramfs(const records::Paths& paths);
 
 base::Result<void> become(const Options& options);
 
-/// SIGTERM, SIGINT and SIGHUP as a descriptor to read, blocked in every thread made later.
+/// SIGTERM, SIGINT, SIGHUP and SIGUSR1 as a descriptor to read, blocked in every thread made later.
 int signal_descriptor();
 
 } // namespace iscsi::process

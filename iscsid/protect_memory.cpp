@@ -56,8 +56,6 @@ void keep_freed_memory() {
     // A larger piece has a mapping of its own, which free() gives back: only the longest answers and files
     // are, and they would otherwise stay locked for ever. Setting it also ends glibc's own tuning.
     ::mallopt(M_MMAP_THRESHOLD, 4 << 20);
-    // The heap grows by this much, so in few steps.
-    ::mallopt(M_TOP_PAD, 1 << 20);
 }
 
 /// True with CAP_IPC_LOCK, or when there is no bound.
@@ -73,8 +71,7 @@ bool may_lock_without_bound() {
 }
 
 /// In two steps: what is mapped now (program, libraries, heap) is read in and stays. What is mapped later is
-/// locked a page at a time, as it is touched: whole at once, that would be 8 MiB for each thread's stack and
-/// 128 MiB for each thread's part of the heap.
+/// locked a page at a time, as it is touched: whole at once, that would be 8 MiB for each thread's stack.
 void lock_memory(Warnings& warnings) {
     rlimit unlimited{RLIM_INFINITY, RLIM_INFINITY};
     if (::setrlimit(RLIMIT_MEMLOCK, &unlimited) != 0 && !may_lock_without_bound()) {
@@ -88,6 +85,12 @@ void lock_memory(Warnings& warnings) {
 }
 
 } // namespace
+
+void share_heap() {
+    ::mallopt(M_ARENA_MAX, 1);
+    // It grows by this much, so in few steps.
+    ::mallopt(M_TOP_PAD, 1 << 20);
+}
 
 std::vector<std::string> protect_memory() {
     Warnings warnings;

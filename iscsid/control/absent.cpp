@@ -1,6 +1,6 @@
 #include "control/absent.hpp"
 
-#include "control/log.hpp"
+#include "control/about.hpp"
 #include "records/fields.hpp"
 #include "scsi/capacity.hpp"
 
@@ -11,12 +11,13 @@
 namespace iscsi::control {
 namespace {
 
-void set_absent(ManagedSession& session, base::Lun lun, AbsentUnit unit, log::Level level) {
+void set_absent(ManagedSession& session, base::Lun lun, AbsentUnit unit, ipc::Event event) {
     // By hand means that none comes by itself.
     unit.may_come = unit.may_come && session.node.text(records::Key::session_scan) != "manual";
     AbsentUnit& known = session.absent[lun];
     if (known.why != unit.why) {
-        log::write(level, fmt::format("session {} {}", session.sid, unit.why));
+        log::write(ipc::row_of(event).level, about(session, lun, event),
+                   fmt::format("session {} {}", session.sid, unit.why));
     }
     known = std::move(unit);
 }
@@ -25,13 +26,13 @@ void set_absent(ManagedSession& session, base::Lun lun, AbsentUnit unit, log::Le
 
 void skip_unit(ManagedSession& session, const scsi::LunFacts& facts, const std::string& why) {
     AbsentUnit unit{why + ": skipped", scsi::only_answers_inquiries(facts.access.state)};
-    set_absent(session, facts.lun, std::move(unit), log::Level::info);
+    set_absent(session, facts.lun, std::move(unit), ipc::Event::lun_absent);
 }
 
 void skip_silent_unit(ManagedSession& session, base::Lun lun, const base::Error& error) {
     AbsentUnit unit{fmt::format("LUN {}: {}", scsi::describe_lun(lun), error.message()),
                     error.code == base::Errc::again};
-    set_absent(session, lun, std::move(unit), log::Level::warning);
+    set_absent(session, lun, std::move(unit), ipc::Event::lun_silent);
 }
 
 void forget_unlisted(ManagedSession& session, const std::vector<base::Lun>& listed) {

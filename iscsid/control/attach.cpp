@@ -1,7 +1,7 @@
 // Units of a session: found by the scan, shown as block devices, taken away again.
+#include "control/about.hpp"
 #include "control/absent.hpp"
 #include "control/daemon.hpp"
-#include "control/log.hpp"
 #include "control/resize.hpp"
 #include "control/scan.hpp"
 #include "control/scan_words.hpp"
@@ -11,9 +11,7 @@
 
 #include <algorithm>
 #include <fmt/format.h>
-#include <functional>
 #include <sys/random.h>
-#include <unistd.h>
 #include <utility>
 
 namespace iscsi::control {
@@ -26,13 +24,6 @@ constexpr std::int64_t restart_time_min_s = 30;
 /// "For ever", as a number that every kernel takes.
 constexpr std::int64_t restart_time_max_s = 1'000'000;
 
-/// Commands at a time of one unit.
-std::uint32_t queue_depth(const ManagedSession& session) {
-    constexpr std::int64_t depth_max = 1024;
-    return static_cast<std::uint32_t>(
-        std::clamp<std::int64_t>(session.node.number(Key::session_queue_depth), 1, depth_max));
-}
-
 block::DeviceIdentity device_identity(const ManagedSession& session, const scsi::LunFacts& facts) {
     block::DeviceIdentity identity;
     identity.address = session.id.portal.address;
@@ -42,51 +33,6 @@ block::DeviceIdentity device_identity(const ManagedSession& session, const scsi:
     identity.session = session_suffix(session);
     identity.unit = scsi::identity(facts);
     return identity;
-}
-
-/// What control's thread knew of a unit when it sent for this: what it learns later comes behind.
-struct Known {
-    scsi::LunFacts facts;
-    bool barred;
-    bool may_hold_writes;
-    bool cache_was_lost;
-    bool in_doubt;
-    base::Duration doubt_max;
-};
-
-/// Gives the queue a handler that is made first, and the handler the queue.
-base::Result<void> make_on_shard(ManagedSession& session, ServedLun& served, const Known& known) {
-    shard::Shard& shard = session.shard;
-    if (served.device->outlives_daemon() && !shard.pool().populate()) {
-        return base::fail(base::Errc::no_memory, "no memory for the data of requests");
-    }
-    served.lun =
-        std::make_unique<shard::Lun>(shard.loop(), *session.nexus, known.facts, queue_depth(session));
-    served.lun->set_shown_cache(served.shown_cache);
-    served.lun->set_doubt_max(known.doubt_max);
-    if (known.barred) {
-        served.lun->bar();
-    }
-    if (known.in_doubt) {
-        served.lun->doubt();
-    }
-    if (known.may_hold_writes) {
-        served.lun->assume_unflushed();
-    }
-    if (known.cache_was_lost) {
-        served.lun->lose_cache();
-    }
-    block::QueueContext context{shard.loop(), shard.pool(), *served.lun};
-    auto queue = served.device->make_queue(context);
-    if (!queue) {
-        served.lun.reset();
-        return base::fail(std::move(queue.error()));
-    }
-    served.queue = std::move(*queue);
-    // The device was made from what was known before.
-    served.queue->resize(shard::block_attributes(known.facts));
-    served.lun->attach(*served.queue);
-    return {};
 }
 
 /// Its device could not be taken back so far: a second one would be a second page cache.
@@ -99,32 +45,6 @@ std::uint64_t random_cookie() {
     while (cookie == 0 && ::getrandom(&cookie, sizeof cookie, 0) != sizeof cookie) {
     }
     return cookie;
-}
-
-ring::Task<void> close_on_shard(std::unique_ptr<block::BlockQueue> queue, std::unique_ptr<shard::Lun> lun) {
-    ring::Event closed;
-    queue->close([&closed] { closed.set(); });
-    co_await closed;
-    queue.reset();
-    lun.reset();
-}
-
-/// For a device that somebody else has taken away.
-std::function<void(const base::Error&)> report_lost(const ManagedSession& session, const ServedLun& served) {
-    return [sid = session.sid, lun = scsi::describe_lun(served.facts.lun)](const base::Error& error) {
-        log::error("session {} LUN {}: the device is lost: {}; log out and in again", sid, lun,
-                   error.message());
-    };
-}
-
-/// udev does not answer in time, or has other rules.
-void report_missing_link(const ManagedSession& session, const ServedLun& served) {
-    for (const std::string& link : served.device->links()) {
-        if (::access(link.c_str(), F_OK) != 0) {
-            log::warning("session {} LUN {}: there is no {} yet", session.sid,
-                         scsi::describe_lun(served.facts.lun), link);
-        }
-    }
 }
 
 /// A unit that is not served: one to be shown, or one that is named and left alone.
@@ -155,6 +75,7 @@ base::Result<block::KernelDeviceRequest> device_request(const ManagedSession& se
     request.cookie = served.cookie;
     request.attributes = shard::block_attributes(served.facts);
     request.depth = queue_depth(session);
+    request.queues = queues_ready(session, served.facts.lun);
     request.properties = shard::udev_properties(served.facts, identity);
     auto timeout = session.node.number(Key::session_replacement_timeout);
     request.abandoned_timeout = std::chrono::seconds(
@@ -182,7 +103,7 @@ ring::Task<base::Result<void>> Daemon::scan_and_attach(ManagedSession& session, 
     }
     const std::string absent_note = session.luns.empty() ? note : std::string();
     if (!absent_note.empty() && absent_note != session.absent_note) {
-        log::warning("session {}: {}", session.sid, note);
+        log::warning(about(session), "{}", note);
     }
     session.absent_note = absent_note;
     co_return base::Result<void>();
@@ -249,19 +170,24 @@ ring::Task<void> Daemon::attach_all(ManagedSession& session, std::vector<std::sh
         served->shown_cache = shard::block_attributes(served->facts).volatile_cache;
         session.attaching.push_back(served);
     }
-    // Once, before the first device: should this daemon die now, the next one knows them all.
-    const bool saved = save(session);
+    // Once, before the first device: should this daemon die now, the next one knows all that outlive it.
+    const bool is_lasting = makes_lasting_device(session);
+    const bool saved = !is_lasting || save(session);
     // Made one after the other, so that their numbers are in the order of the units; shown all at once.
     ring::TaskGroup attaching;
     for (std::shared_ptr<ServedLun>& served : units) {
         base::Result<void> made = base::fail(base::Errc::database, "nothing can be written to /run");
         if (saved || served->cookie == 0) {
+            co_await make_mirrors(session, *served);
             made = co_await make_device(session, *served);
         }
         attaching.spawn(attach(session, std::move(served), std::move(made), note));
     }
     co_await attaching.join();
-    save(session);
+    // After a first scan log_in() does, without having waited for anything in between.
+    if (is_lasting && session.state != ManagedSession::State::logging_in) {
+        save(session);
+    }
 }
 
 ring::Task<void> Daemon::attach(ManagedSession& session, std::shared_ptr<ServedLun> served,
@@ -272,18 +198,17 @@ ring::Task<void> Daemon::attach(ManagedSession& session, std::shared_ptr<ServedL
     if (attached) {
         attached = co_await serve(session, *served);
     }
-    const std::string lun = scsi::describe_lun(served->facts.lun);
     if (!attached) {
-        log::error("session {} LUN {}: {}", session.sid, lun, attached.error().message());
+        log::event(about(session, *served, ipc::Event::lun_failed), "{}", attached.error().message());
         note = attached.error().message();
         co_await detach(session, *served);
         std::erase(session.attaching, served);
         co_return;
     }
     const scsi::LunFacts& unit = served->facts;
-    log::info("session {} LUN {}: {} {} {}, {} blocks of {} bytes, {} at {}", session.sid, lun, unit.vendor,
-              unit.product, scsi::identity(unit), unit.blocks.value(), unit.block_bytes,
-              unit.read_only ? "read only" : "writable", served->device->path());
+    log::event(about(session, *served, ipc::Event::lun_added), "{} {} {}, {} blocks of {} bytes, {} at {}",
+               unit.vendor, unit.product, scsi::identity(unit), unit.blocks.value(), unit.block_bytes,
+               unit.read_only ? "read only" : "writable", served->device->path());
     std::erase(session.attaching, served);
     compare_size(*served);
     session.luns.push_back(std::move(served));
@@ -303,37 +228,14 @@ ring::Task<base::Result<void>> Daemon::make_device(ManagedSession& session, Serv
     co_return base::Result<void>();
 }
 
-ring::Task<base::Result<void>> Daemon::serve(ManagedSession& session, ServedLun& served) {
-    // One that is taken back while a new session has all others compared may come too late for that.
-    const bool in_doubt =
-        served.compared_in != session.openings || has_leftovers(session, served, served.facts);
-    const Known known{served.facts,          served.barred, served.may_hold_writes,
-                      served.cache_was_lost, in_doubt,      config_.doubt_max};
-    auto work = [&] { return make_on_shard(session, served, known); };
-    ring::Call call(*loop_, session.shard.loop(), work);
-    auto made = co_await call;
-    if (!made) {
-        co_return made;
-    }
-    if (known.in_doubt) {
-        look_later(session, served.facts.lun, true);
-    }
-    served.device->set_on_lost(report_lost(session, served));
-    auto started = co_await served.device->start();
-    if (started) {
-        report_missing_link(session, served);
-    }
-    co_return started;
-}
-
 ring::Task<void> Daemon::detach(ManagedSession& session, ServedLun& served) {
     if (served.device == nullptr) {
+        co_await take_off_shard(session, served);
         co_return;
     }
     auto removed = co_await served.device->remove();
     if (!removed) {
-        log::error("session {} LUN {}: {}", session.sid, scsi::describe_lun(served.facts.lun),
-                   removed.error().message());
+        log::event(about(session, served, ipc::Event::lun_failed), "{}", removed.error().message());
     }
     if (!removed && served.cookie != 0) {
         session.orphans.push_back(unit_state(served));
@@ -351,15 +253,6 @@ ring::Task<void> Daemon::detach_all(ManagedSession& session) {
         detaching.spawn(detach(session, *served));
     }
     co_await detaching.join();
-}
-
-ring::Task<void> Daemon::take_off_shard(ManagedSession& session, ServedLun& served) {
-    if (served.queue == nullptr) {
-        co_return;
-    }
-    auto work = [&] { return close_on_shard(std::move(served.queue), std::move(served.lun)); };
-    ring::Call call(*loop_, session.shard.loop(), work);
-    co_await call;
 }
 
 ring::Task<ipc::Reply> Daemon::rescan(ipc::Rescan request) {

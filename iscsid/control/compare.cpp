@@ -1,8 +1,8 @@
 // Whether the units of a session are still those that are served: after each login, before their users may
 // send again, and at each scan. What has changed of a unit is passed on; to another one nothing is sent.
+#include "control/about.hpp"
 #include "control/absent.hpp"
 #include "control/daemon.hpp"
-#include "control/log.hpp"
 #include "control/resize.hpp"
 #include "control/scan.hpp"
 #include "scsi/capacity.hpp"
@@ -57,6 +57,13 @@ base::Error another_unit(const ServedLun& served, const base::Result<scsi::LunFa
             fmt::format("LUN {}: was {}, is now {}; no I/O is sent to it",
                         scsi::describe_lun(served.facts.lun), scsi::identity(served.facts),
                         now ? scsi::identity(*now) : now.error().message())};
+}
+
+void tell_replaced(const ManagedSession& session, const ServedLun& served,
+                   const base::Result<scsi::LunFacts>& now) {
+    constexpr auto event = ipc::Event::lun_replaced;
+    log::write(ipc::row_of(event).level, about(session, served, event),
+               log::prefix(about(session)) + another_unit(served, now).detail);
 }
 
 /// What an inspection found of the unit, comparable with what is known of it.
@@ -118,10 +125,13 @@ ring::Task<base::Result<void>> Daemon::check_unit(ManagedSession& session, Serve
     if (served.barred) {
         co_return base::Result<void>();
     }
+    if (now && !std::exchange(served.was_another, true)) {
+        doubt_others(session, served.facts.lun);
+    }
     if (!session.overdue) {
         co_return base::fail(another_unit(served, now));
     }
-    log::error("session {}: {}", session.sid, another_unit(served, now).detail);
+    tell_replaced(session, served, now);
     co_await bar(session, served);
     co_return base::Result<void>();
 }
@@ -158,7 +168,7 @@ ring::Task<void> Daemon::look_again(ManagedSession& session, ServedLun& served,
     now = comparable(served, std::move(now));
     if (!is_the_same(served, now)) {
         if (!served.barred) {
-            log::error("session {}: {}", session.sid, another_unit(served, now).detail);
+            tell_replaced(session, served, now);
         }
         co_await bar(session, served);
     } else if (has_leftovers(session, served, *now)) {
@@ -192,8 +202,8 @@ ring::Task<void> Daemon::bar_unlisted(ManagedSession& session, const UnitList& u
         if (!now && now.error().code != base::Errc::login) {
             continue;
         }
-        log::error("session {} LUN {}: the target does not show it any more; its device stays, I/O fails",
-                   session.sid, scsi::describe_lun(lun));
+        log::event(about(session, lun, ipc::Event::lun_removed),
+                   "the target does not show it any more; its device stays, I/O fails");
         co_await bar(session, *served);
     }
 }
@@ -203,16 +213,17 @@ ring::Task<void> Daemon::update(ManagedSession& session, ServedLun& served, cons
     const block::Attributes attributes = shard::block_attributes(facts);
     const bool has_new_size = served.facts.blocks != facts.blocks;
     if (has_new_size) {
-        log::info("session {} LUN {}: {} blocks, were {}", session.sid, scsi::describe_lun(facts.lun),
-                  facts.blocks.value(), served.facts.blocks.value());
+        log::event(about(session, served, ipc::Event::resized), "{} blocks, were {}", facts.blocks.value(),
+                   served.facts.blocks.value());
     }
     if (served.facts.access.state != facts.access.state) {
-        log::info("session {} LUN {}: access through this port is now {}", session.sid,
-                  scsi::describe_lun(facts.lun), scsi::text(facts.access.state));
+        log::event(about(session, served, ipc::Event::lun_changed), "access through this port is now {}",
+                   scsi::text(facts.access.state));
     }
     scsi::LunFacts known = served.facts;
     known.access = facts.access; // is not stored
     const bool is_news = known != facts;
+    served.was_another = false;
     const bool needs_flush = !served.shown_cache && facts.write_cache && !served.facts.write_cache;
     served.facts = facts;
     const base::TimePoint looked_at = served.looked_at; // another look may come meanwhile
@@ -229,14 +240,18 @@ ring::Task<void> Daemon::update(ManagedSession& session, ServedLun& served, cons
     co_await call;
     // Not before: that its Lun has given it up may have been on its way.
     if (std::exchange(served.barred, false)) {
-        log::info("session {} LUN {}: it is back", session.sid, scsi::describe_lun(facts.lun));
+        log::event(about(session, served, ipc::Event::lun_returned), "it is back");
     }
     if (needs_flush) {
         co_await flush_new_cache(session, facts.lun);
     }
     compare_size(served);
+    if (has_new_size && session.leader != nullptr) {
+        start_resizing(*session.leader); // may have waited for this queue
+    }
     if (is_news) {
         save(session);
+        tell_others(session, facts.lun);
     }
 }
 
@@ -246,8 +261,8 @@ ring::Task<void> Daemon::flush_new_cache(ManagedSession& session, base::Lun lun)
     Scanner scanner = scanner_of(session);
     auto flushed = co_await scanner.synchronize_cache(lun);
     if (!flushed) {
-        log::error("session {} LUN {}: its new write cache cannot be flushed: {}", session.sid,
-                   scsi::describe_lun(lun), flushed.error().message());
+        log::error(about(session, lun), "its new write cache cannot be flushed: {}",
+                   flushed.error().message());
     }
 }
 
@@ -261,6 +276,9 @@ ring::Task<void> Daemon::bar(ManagedSession& session, ServedLun& served) {
     ring::Call call(*loop_, session.shard.loop(), work);
     co_await call;
     served.barred = true; // an update that was under way has taken it back
+    if (!std::exchange(served.was_another, true)) {
+        doubt_others(session, served.facts.lun);
+    }
     watch(session);
 }
 

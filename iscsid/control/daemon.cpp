@@ -2,6 +2,7 @@
 
 #include "base/limits.hpp"
 #include "control/log.hpp"
+#include "ipc/page.hpp"
 
 #include <algorithm>
 #include <unistd.h>
@@ -40,6 +41,7 @@ base::Result<std::unique_ptr<Daemon>> Daemon::create(DaemonConfig config) {
     block::Backends::Config backends;
     backends.wanted = daemon->config_.block;
     backends.exports = {daemon->config_.paths.luns_dir(), daemon->config_.paths.by_path_dir()};
+    backends.zero_copy_bytes_min = daemon->config_.ublk_zero_copy_bytes_min;
     backends.load_module = daemon->config_.load_module;
     daemon->backends_ = std::make_unique<block::Backends>(*daemon->loop_, std::move(backends));
     for (unsigned i = 0; i < daemon->config_.shards; ++i) {
@@ -95,12 +97,12 @@ ring::Task<ipc::Reply> Daemon::handle(ipc::Request request) {
         ipc::Reply reply = co_await rescan(*again);
         co_return reply;
     }
-    if (std::holds_alternative<ipc::Sessions>(request)) {
-        ipc::Reply reply = co_await list_sessions();
+    if (auto* sessions = std::get_if<ipc::Sessions>(&request)) {
+        ipc::Reply reply = co_await list_sessions(*sessions);
         co_return reply;
     }
     if (std::holds_alternative<ipc::Stop>(request)) {
-        log::info("asked to stop");
+        log::event(log::About{ipc::Event::daemon_ending}, "asked to stop");
         stop_requested_.set();
         co_return ipc::Reply(ipc::Done());
     }
@@ -116,22 +118,50 @@ ipc::Reply Daemon::info() const {
     return reply;
 }
 
-ring::Task<ipc::Reply> Daemon::list_sessions() {
+ring::Task<ipc::Reply> Daemon::list_sessions(ipc::Sessions request) {
     ipc::SessionsReply reply;
+    std::optional<ipc::ListPage> page;
+    if (request.after) {
+        page.emplace(*request.after);
+    }
     for (std::uint32_t sid : registry_.sids()) {
+        if (page && page->is_full()) {
+            break;
+        }
         // Between two answers a session may have gone.
         ManagedSession* session = registry_.find(sid);
-        if (session == nullptr || session->state == ManagedSession::State::logging_in || !session->nexus) {
+        if (session == nullptr || session->state == ManagedSession::State::logging_in || !session->nexus ||
+            (page && page->is_past(sid))) {
             continue;
         }
-        // Messages to a shard are delivered in order: one that destroys the nexus would come after this one.
-        auto work = [nexus = session->nexus.get()] { return nexus->statistics(); };
-        ring::Call call(*loop_, session->shard.loop(), work);
-        base::SessionStatistics statistics = co_await call;
-        session = registry_.find(sid);
-        if (session != nullptr) {
-            reply.sessions.push_back(session->snapshot(statistics));
+        base::SessionStatistics statistics;
+        for (std::size_t i = 0; session != nullptr && i < family(*session).size(); ++i) {
+            ManagedSession& member = *family(*session).at(i);
+            if (member.nexus == nullptr) {
+                continue;
+            }
+            // Messages to a shard are delivered in order: one that destroys the nexus would come after this
+            // one.
+            auto work = [nexus = member.nexus.get()] { return nexus->statistics(); };
+            ring::Call call(*loop_, member.shard.loop(), work);
+            base::SessionStatistics of_member = co_await call;
+            statistics = base::sum(statistics, of_member);
+            session = registry_.find(sid);
         }
+        if (session == nullptr) {
+            continue;
+        }
+        ipc::SessionSnapshot snapshot = session->snapshot(statistics);
+        if (page && !page->take(snapshot)) {
+            continue;
+        }
+        if (request.with_io) {
+            add_io(*session, snapshot);
+        }
+        reply.sessions.push_back(std::move(snapshot));
+    }
+    if (page && page->is_full()) {
+        reply.next = page->end();
     }
     co_return ipc::Reply(std::move(reply));
 }
@@ -168,6 +198,8 @@ ring::Task<void> Daemon::end_sessions() {
 }
 
 void Daemon::stop_shards() {
+    base::check(std::ranges::all_of(shards_, [](const auto& shard) { return shard->sessions == 0; }),
+                "sessions end before their shards");
     shards_.clear();
     // What the shards still had to tell.
     loop_->turn(ring::monotonic_now());

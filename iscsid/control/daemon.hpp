@@ -1,7 +1,7 @@
 // The daemon: owns control's loop, the shards and the sessions, and answers requests. Its procedures are
 // coroutines on control's thread, one file each: discover.cpp, discovery_host.cpp, log_in.cpp, attach.cpp,
-// absent.cpp, compare.cpp, scan_news.cpp, resize.cpp, log_out.cpp, safe_logout.cpp, recover.cpp, fence.cpp,
-// lost_caches.cpp, restore.cpp.
+// serve.cpp, companions.cpp, absent.cpp, compare.cpp, scan_news.cpp, resize.cpp, log_out.cpp,
+// safe_logout.cpp, recover.cpp, fence.cpp, lost_caches.cpp, restore.cpp, tell_state.cpp.
 #pragma once
 
 #include "base/discovered.hpp"
@@ -15,6 +15,7 @@
 #include "control/registry.hpp"
 #include "control/scan.hpp"
 #include "control/state_dir.hpp"
+#include "control/state_lines.hpp"
 #include "ipc/requests.hpp"
 #include "records/store.hpp"
 #include "ring/await.hpp"
@@ -33,9 +34,11 @@ namespace iscsi::control {
 struct DaemonConfig {
     records::Paths paths;
     unsigned shards = 1;
+    unsigned queues = 1;              ///< iscsid.queues; no more than shards are made
     records::InitiatorName initiator; ///< empty when there is none: logins then fail, the daemon runs
     std::string block = "auto";       ///< iscsid.block
     bool safe_logout = true;          ///< iscsid.safe_logout
+    std::uint32_t ublk_zero_copy_bytes_min = 0; ///< iscsid.ublk_zero_copy_min_kb
     /// That long the users of a unit wait for a look at it.
     base::Duration doubt_max = base::limits::scsi_doubt_max;
     /// Between two looks at a unit that could not be shown yet.
@@ -74,6 +77,9 @@ public:
     void on_network_change();
     void on_news_missed(ManagedSession& session) override;
 
+    /// Logs what everything is at (state_lines.hpp), soon and some lines at a time; nothing while it does.
+    void tell_state();
+
     /// Ends all sessions without logging out, as open-iscsi's SIGTERM does; the next daemon brings them back.
     /// Logins in progress are interrupted; their requests end by themselves. New requests are refused.
     ring::Task<void> end_sessions();
@@ -91,15 +97,16 @@ private:
     ring::Task<ipc::Reply> log_in(ipc::Login request);
     ring::Task<ipc::Reply> log_out(ipc::Logout request);
     ring::Task<ipc::Reply> rescan(ipc::Rescan request);
-    ring::Task<ipc::Reply> list_sessions();
+    ring::Task<ipc::Reply> list_sessions(ipc::Sessions request);
     ipc::Reply info() const;
     void watch_network();
 
     // discover.cpp
     /// What a discovery record (with its secrets) gives through an interface. Errors carry open-iscsi's exit
-    /// code, and a line for each try; cancelled when `interrupt` is set.
-    ring::Task<base::Result<base::DiscoveredTargets>>
-    find_targets(const records::Record& discovery, const records::Record& iface, Interrupt& interrupt);
+    /// code, and a line for each try; cancelled when `interrupt` is set. `told`: transcripts of its logins.
+    ring::Task<base::Result<base::DiscoveredTargets>> find_targets(const records::Record& discovery,
+                                                                   const records::Record& iface,
+                                                                   Interrupt& interrupt, ToldFailures& told);
 
     // As the host of discoveryd.
     const records::InitiatorName& initiator() const override { return config_.initiator; }
@@ -142,11 +149,38 @@ private:
     ring::Task<void> attach(ManagedSession& session, std::shared_ptr<ServedLun> served,
                             base::Result<void> attached, std::string& note);
     ring::Task<base::Result<void>> make_device(ManagedSession& session, ServedLun& served);
-    /// Puts a unit that has a device on its shard and shows it.
-    ring::Task<base::Result<void>> serve(ManagedSession& session, ServedLun& served);
     ring::Task<void> detach(ManagedSession& session, ServedLun& served);
     ring::Task<void> detach_all(ManagedSession& session);
+
+    // serve.cpp
+    /// The unit at the companions, each for one more queue of its device, as many as that has; of one that is
+    /// yet to be made, up to the first that does not see the unit.
+    ring::Task<void> make_mirrors(ManagedSession& session, const ServedLun& served);
+    /// Puts a unit that has a device on its shards and shows it.
+    ring::Task<base::Result<void>> serve(ManagedSession& session, ServedLun& served);
+    ring::Task<base::Result<void>> put_on_shard(ManagedSession& session, ServedLun& served,
+                                                DeviceQueue place);
     ring::Task<void> take_off_shard(ManagedSession& session, ServedLun& served);
+    ring::Task<void> close_queue(ManagedSession& session, ServedLun& served);
+
+    // companions.cpp
+    /// Of a session that was opened: as many as iscsid.queues asks for and the target takes.
+    ring::Task<void> open_companions(ManagedSession& leader);
+    ring::Task<base::Result<void>> open_companion(ManagedSession& companion);
+    ManagedSession& make_companion(ManagedSession& leader, base::Isid isid);
+    ring::Task<void> restore_companions(ManagedSession& leader, std::vector<CompanionState> states);
+    /// Nobody works on it any more and it has no unit; a live one is logged out of.
+    ring::Task<void> end_companion(ManagedSession& companion);
+    ring::Task<void> end_companions(ManagedSession& leader);
+    /// Logs out of the session's nexus and destroys it.
+    ring::Task<void> end_nexus(ManagedSession& session);
+    ring::Task<void> until_unused(ManagedSession& session);
+    /// Another queue of the unit's device may be served by another unit by now: nothing more is sent until it
+    /// was looked at, through each of the other sessions.
+    void doubt_others(ManagedSession& session, base::Lun lun);
+    ring::Task<void> doubt(ManagedSession& session, std::shared_ptr<ServedLun> served);
+    /// The unit has changed: the others look, too.
+    void tell_others(ManagedSession& session, base::Lun lun);
 
     // compare.cpp
     /// Of all units, before the path of a new login is opened to their users. Errors: transport; or a unit is
@@ -186,6 +220,7 @@ private:
 
     // log_out.cpp
     ring::Task<base::Result<void>> end_safely(ManagedSession& session);
+    ring::Task<base::Result<void>> wait_for_queues(ManagedSession& session, bool devices, bool was_running);
     ring::Task<void> retire(ManagedSession& session);
     ring::Task<void> seal(ManagedSession& session);
     ring::Task<void> detach_in_time(ManagedSession& session);
@@ -218,6 +253,8 @@ private:
     ring::Task<void> bring_back(ManagedSession& session, std::vector<UnitState> units);
     ring::Task<void> take_back(ManagedSession& session, UnitState unit);
     ring::Task<void> hand_over(ManagedSession& session);
+    /// True: its units have nothing in hand.
+    ring::Task<bool> become_idle(ManagedSession& session, base::TimePoint give_up_at);
     ring::Task<void> adopt_orphans(ManagedSession& session);
     ring::Task<base::Result<void>> find_device(ManagedSession& session, ServedLun& served);
 
@@ -246,8 +283,15 @@ private:
     /// Of all units, before the path of a new login is opened to their users: a unit whose cache was lost
     /// with writes in it fails the next flush. True: another login has to tell first.
     ring::Task<bool> judge_caches(ManagedSession& session);
+    /// What the session says of the unit's cache another one of its family has said, and it is no other loss.
+    ring::Task<bool> is_known_loss(ManagedSession& session, std::shared_ptr<ServedLun> served);
+    ring::Task<bool> has_kept_writes(ManagedSession& session, base::Lun lun);
     ring::Task<void> lose_cache(ManagedSession& session, ServedLun& served);
     ring::Task<void> tell_of_losses(ManagedSession& session, std::shared_ptr<ServedLun> served);
+
+    // tell_state.cpp
+    ring::Task<void> log_state();
+    std::vector<std::string> state_lines(const std::vector<std::optional<ShardView>>& shards);
 
     // recover.cpp
     void start_recovery(ManagedSession& session);
@@ -256,6 +300,7 @@ private:
     base::Duration reconnect_pause_of(const ManagedSession& session) const;
     ring::Task<void> pause_before_try(ManagedSession& session, base::Duration pause, base::Duration least);
     ring::Task<void> recover(ManagedSession& session);
+    void on_recovered(ManagedSession& session, std::int64_t tries);
     ring::Task<void> find_again(ManagedSession& session);
     ring::Task<void> fail_login(ManagedSession& session);
     ring::Task<base::Result<void>> try_again(ManagedSession& session);
@@ -271,6 +316,7 @@ private:
     std::vector<std::unique_ptr<shard::Shard>> shards_;
     Registry registry_;
     std::unique_ptr<Discoveryd> discoveryd_;
+    ToldFailures told_of_discoveryd_;
     ring::TaskGroup discovering_;
     ring::TaskGroup recoveries_;
     std::unique_ptr<NetworkWatch> network_;
@@ -280,6 +326,7 @@ private:
     ring::Event stop_requested_;
     bool backend_is_chosen_ = false;
     bool stopping_ = false;
+    bool telling_state_ = false;
     Interrupt stop_; ///< of discoveries that somebody asked for; set with it
     bool leaves_devices_ = false;
 };

@@ -6,6 +6,7 @@
 #include "control/isns_client.hpp"
 #include "control/log.hpp"
 #include "control/log_in.hpp"
+#include "control/login_transcript.hpp"
 #include "control/resolve.hpp"
 #include "control/settings.hpp"
 #include "login/login.hpp"
@@ -35,8 +36,9 @@ struct Asking {
     const Record& iface;
     const records::InitiatorName& initiator;
     Interrupt& interrupt;
-    Place start; ///< of each try
-    Place place; ///< where the latest try was led to
+    ToldFailures& told; ///< transcripts of its logins
+    Place start;        ///< of each try
+    Place place;        ///< where the latest try was led to
     AddressOrder addresses;
     std::optional<login::Redirect> redirect;
     bool md5_alone_may_do = false; ///< see login::Login; of the latest try
@@ -52,9 +54,16 @@ base::Duration login_timeout(const Record& discovery) {
     return std::chrono::seconds(std::max<std::int64_t>(1, discovery.number(Key::discovery_login_timeout)));
 }
 
+/// What its transcripts are told under.
+std::string title(const Asking& asking) {
+    return fmt::format("discovery at {} port {} through {}", asking.place.host, asking.place.port,
+                       asking.iface.text(Key::iface_name));
+}
+
 /// Login and SendTargets on a connected link.
 ring::Task<base::Result<std::string>> talk(Asking& asking, shard::Link& link, login::LoginConfig config) {
     config.deadline = ring::monotonic_now() + login_timeout(asking.discovery);
+    config.transcript = wants_transcripts();
     auto login = login::Login::make(std::move(config));
     if (!login) {
         co_return base::fail(std::move(login.error()));
@@ -63,6 +72,9 @@ ring::Task<base::Result<std::string>> talk(Asking& asking, shard::Link& link, lo
     if (!logged_in) {
         asking.redirect = (*login)->redirect();
         asking.md5_alone_may_do = (*login)->md5_alone_may_do();
+        if (!asking.redirect) {
+            tell_transcript(title(asking), asking.told, logged_in.error(), (*login)->transcript());
+        }
         co_return base::fail(std::move(logged_in.error()));
     }
     login::TextExchangeConfig exchange_config;
@@ -74,6 +86,7 @@ ring::Task<base::Result<std::string>> talk(Asking& asking, shard::Link& link, lo
     if (!exchanged && !exchange.text_complete()) {
         co_return base::fail(std::move(exchanged.error()));
     }
+    asking.told.forget(title(asking));
     // The exchange dies with this frame: nothing of it may be in flight.
     co_await link.end(ring::Stream::Ending::orderly);
     std::string text = exchange.text();
@@ -142,7 +155,8 @@ ring::Task<base::Result<std::string>> try_place(Asking& asking) {
                                         endpoints.error().detail));
         report_line(asking, fmt::format("cannot resolve host name {}", asking.place.host));
         // A name that does not exist is not asked for again.
-        co_return base::fail(base::Errc::host_not_found);
+        base::Error unknown{base::Errc::host_not_found, {}, endpoints.error().cause};
+        co_return base::fail(std::move(unknown));
     }
     auto text = co_await try_endpoints(asking, std::move(*endpoints));
     co_return text;
@@ -176,20 +190,21 @@ ring::Task<base::Result<std::string>> send_targets(Asking& asking) {
             co_return text;
         }
         base::Errc code = text.error().code;
+        const base::Cause cause = as_told(text.error()).cause;
         if (asking.interrupt.is_set()) {
             co_return text;
         }
         if (code == base::Errc::host_not_found) {
-            base::Error error{base::Errc::transport, asking.report};
+            base::Error error{base::Errc::transport, asking.report, cause};
             co_return base::fail(std::move(error));
         }
         if (!worth_a_retry(text.error())) {
-            base::Error error{code, asking.report.empty() ? text.error().detail : asking.report};
+            base::Error error{code, asking.report.empty() ? text.error().detail : asking.report, cause};
             co_return base::fail(std::move(error));
         }
         if (tries >= retries) {
             report_line(asking, fmt::format("connection login retries (reopen_max) {} exceeded", retries));
-            base::Error error{base::Errc::pdu_timeout, asking.report};
+            base::Error error{base::Errc::pdu_timeout, asking.report, cause};
             co_return base::fail(std::move(error));
         }
         ring::Event interrupted;
@@ -240,14 +255,15 @@ ring::Task<base::Result<base::DiscoveredTargets>> ask_isns(ring::Loop& loop, con
 } // namespace
 
 ring::Task<base::Result<base::DiscoveredTargets>>
-Daemon::find_targets(const Record& discovery, const Record& iface, Interrupt& interrupt) {
+Daemon::find_targets(const Record& discovery, const Record& iface, Interrupt& interrupt, ToldFailures& told) {
     if (discovery.kind() == records::RecordKind::isns) {
         auto targets = co_await ask_isns(*loop_, discovery, iface, config_.initiator, interrupt);
         co_return targets;
     }
     const records::Portal portal = records::discovery_portal(discovery);
     Place asked{portal.address, portal.port};
-    Asking asking{*loop_, discovery, iface, config_.initiator, interrupt, asked, asked, {}, {}, false, {}};
+    Asking asking{*loop_, discovery, iface, config_.initiator, interrupt, told, asked, asked, {},
+                  {},     false,     {}};
     auto text = co_await send_targets(asking);
     if (!text) {
         co_return base::fail(std::move(text.error()));
@@ -276,8 +292,9 @@ ring::Task<ipc::Reply> Daemon::discover(ipc::Discover request) {
         ipc::ErrorReply refused{std::move(discovery.error())};
         co_return ipc::Reply(std::move(refused));
     }
+    ToldFailures told; // one who asks again wants to hear it again
     for (const Record& iface : request.ifaces) {
-        auto targets = co_await find_targets(*discovery, iface, stop_);
+        auto targets = co_await find_targets(*discovery, iface, stop_, told);
         if (!targets) {
             log::warning("discovery at {}: {}", portal.address, targets.error().message());
             ipc::ErrorReply failed{std::move(targets.error())};

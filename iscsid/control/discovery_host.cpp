@@ -22,7 +22,7 @@ Daemon::ask(const records::Record& discovery, const records::Record& iface, Inte
     if (!with_secrets) {
         co_return base::fail(std::move(with_secrets.error()));
     }
-    co_return co_await find_targets(*with_secrets, iface, interrupt);
+    co_return co_await find_targets(*with_secrets, iface, interrupt, told_of_discoveryd_);
 }
 
 std::vector<std::pair<std::uint32_t, records::NodeId>> Daemon::sessions() const {
@@ -47,17 +47,11 @@ ring::Task<base::Result<void>> Daemon::begin_session(records::Record node, bool 
 }
 
 ring::Task<base::Result<void>> Daemon::end_session_if_unused(std::uint32_t sid) {
-    ManagedSession* session = registry_.find(sid);
-    if (stopping_ || session == nullptr) {
+    if (stopping_) {
         co_return base::fail(base::Errc::session_not_found);
     }
-    session->only_if_unused = true;
-    const ipc::Logout request{sid};
+    const ipc::Logout request{sid, true};
     auto reply = co_await log_out(request);
-    // When somebody asks for it, it is theirs to say.
-    if (ManagedSession* still = registry_.find(sid); still != nullptr) {
-        still->only_if_unused = false;
-    }
     co_return outcome_of(reply);
 }
 

@@ -1,7 +1,7 @@
 #include "control/discovery_watch.hpp"
 
 #include "base/limits.hpp"
-#include "control/log.hpp"
+#include "control/about.hpp"
 #include "control/settings.hpp"
 #include "records/fields.hpp"
 #include "ring/aside.hpp"
@@ -46,7 +46,8 @@ DiscoveryWatch::DiscoveryWatch(DiscoveryHost& host, records::Store store, std::s
 }
 
 ring::Task<void> DiscoveryWatch::run() {
-    log::info("{}: watched from now on", title_);
+    log::event(about_portal(records::discovery_portal(discovery_), ipc::Event::discovery_started),
+               "{}: watched from now on", title_);
     while (!ending_.is_set()) {
         wake_.reset();
         again_.disarm();
@@ -65,7 +66,8 @@ ring::Task<void> DiscoveryWatch::run() {
         co_await registration_->end();
     }
     co_await logins_.join();
-    log::info("{}: not watched any more", title_);
+    log::event(about_portal(records::discovery_portal(discovery_), ipc::Event::discovery_ended),
+               "{}: not watched any more", title_);
 }
 
 void DiscoveryWatch::change(records::Record discovery) {
@@ -120,7 +122,8 @@ void DiscoveryWatch::look_again_soon() {
 
 void DiscoveryWatch::say_failure(const std::string& why) {
     if (failure_ != why) {
-        log::warning("{}: {}", title_, why);
+        log::event(about_portal(records::discovery_portal(discovery_), ipc::Event::discovery_failed),
+                   "{}: {}", title_, why);
     }
     failure_ = why;
 }
@@ -129,7 +132,8 @@ void DiscoveryWatch::say_failure(const std::string& why) {
 ring::Task<bool> DiscoveryWatch::look() {
     auto looked = co_await try_to_look();
     if (looked && !std::exchange(failure_, {}).empty()) {
-        log::info("{}: answers again", title_);
+        log::event(about_portal(records::discovery_portal(discovery_), ipc::Event::discovery_answers),
+                   "{}: answers again", title_);
     }
     if (!looked && !ending_.is_set()) {
         say_failure(looked.error().message());

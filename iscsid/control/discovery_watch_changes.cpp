@@ -1,6 +1,6 @@
 // What an answer changes: records come and go, and sessions whose portals are gone end.
+#include "control/about.hpp"
 #include "control/discovery_watch.hpp"
-#include "control/log.hpp"
 #include "ring/aside.hpp"
 
 #include <algorithm>
@@ -170,10 +170,11 @@ ring::Task<void> DiscoveryWatch::look_after(const Outcome& outcome) {
 
 void DiscoveryWatch::say(const records::DiscoveryChanges& changes) const {
     for (const records::NodeId& id : changes.added) {
-        log::info("{}: new: {}", title_, text(id));
+        log::event(about_node(id, ipc::Event::target_found), "{}: new: {}", title_, text(id));
     }
     for (const records::NodeId& id : changes.removed) {
-        log::info("{}: gone, its record is removed: {}", title_, text(id));
+        log::event(about_node(id, ipc::Event::target_gone), "{}: gone, its record is removed: {}", title_,
+                   text(id));
     }
 }
 
@@ -183,11 +184,12 @@ void DiscoveryWatch::note_absences(const std::vector<records::NodeId>& lacking,
     const auto grace =
         std::chrono::duration_cast<std::chrono::seconds>(poll_interval().value_or(grace_default));
     for (const records::NodeId& id : news.missed) {
-        log::info("{}: not in the answer: {}; it is gone when an answer in {} s lacks it, too", title_,
-                  text(id), grace.count());
+        log::event(about_node(id, ipc::Event::target_missing),
+                   "{}: not in the answer: {}; it is gone when an answer in {} s lacks it, too", title_,
+                   text(id), grace.count());
     }
     for (const records::NodeId& id : news.back) {
-        log::info("{}: there again: {}", title_, text(id));
+        log::event(about_node(id, ipc::Event::target_back), "{}: there again: {}", title_, text(id));
     }
     if (news.emptied != 0) {
         log::warning(
@@ -209,7 +211,8 @@ ring::Task<bool> DiscoveryWatch::end_sessions(const std::vector<records::NodeId>
         const auto [first, last] = sids.equal_range(key);
         for (auto session = first; session != last; ++session) {
             if (!kept_.contains(key)) {
-                log::info("{}: gone, to be logged out of: {}", title_, text(id));
+                log::event(about_node(id, ipc::Event::target_gone), "{}: gone, to be logged out of: {}",
+                           title_, text(id));
             }
             auto ended = co_await host_.end_session_if_unused(session->second);
             ended_some = ended_some || ended;
@@ -219,7 +222,8 @@ ring::Task<bool> DiscoveryWatch::end_sessions(const std::vector<records::NodeId>
             std::string why = ended.error().message();
             std::string& known_why = kept_[key];
             if (std::exchange(known_why, why) != why) {
-                log::warning("{}: gone, but kept: {}: {}", title_, text(id), why);
+                log::event(about_node(id, ipc::Event::target_kept), "{}: gone, but kept: {}: {}", title_,
+                           text(id), why);
             }
             look_again_soon();
         }

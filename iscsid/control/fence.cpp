@@ -21,8 +21,8 @@
 // records have always given them, but for two that need none: LIO answers the next login when the old
 // session's commands are through, and istgt does all that a unit is asked for in one thread, in its order.
 #include "base/limits.hpp"
+#include "control/about.hpp"
 #include "control/daemon.hpp"
-#include "control/log.hpp"
 #include "control/rival.hpp"
 #include "control/scan.hpp"
 #include "scsi/target_port_groups.hpp"
@@ -86,16 +86,15 @@ void Daemon::on_successor(ManagedSession& session, const shard::OpenReply& opene
         return;
     }
     if (!is_same_nexus(*session.stranded, opened.tpgt)) {
-        log::warning("session {}: the target has moved to portal group {}", session.sid, opened.tpgt);
+        log::event(about(session, ipc::Event::moved), "the target has moved to portal group {}", opened.tpgt);
         return;
     }
     if (was_left_standing(session, opened)) {
-        log::warning("session {}: where it may have been somebody takes connections and says nothing",
-                     session.sid);
+        log::warning(about(session), "where it may have been somebody takes connections and says nothing");
         // Whoever stands still there may not have heard of its end from who answers here.
         ended_after.reset();
     } else if (!ended_after) {
-        log::warning("session {}: the target does not end the old session of the same name", session.sid);
+        log::warning(about(session), "the target does not end the old session of the same name");
     }
     if (!ended_after) {
         // It may have stood still all the time, and find what was sent to it only now.
@@ -159,8 +158,8 @@ ring::Task<base::Result<void>> Daemon::fence(ManagedSession& session) {
     }
     const base::Duration left = session.stranded->over_at - loop_->now();
     if (left > std::chrono::seconds(1)) {
-        log::warning("session {}: the target may still execute what was lost; nothing is sent for {} s",
-                     session.sid, std::chrono::ceil<std::chrono::seconds>(left).count());
+        log::warning(about(session), "the target may still execute what was lost; nothing is sent for {} s",
+                     std::chrono::ceil<std::chrono::seconds>(left).count());
     }
     if (left > base::Duration{}) {
         ring::EventOrDeadline waiting(*loop_, session.interrupted, session.stranded->over_at);
@@ -223,11 +222,10 @@ ring::Task<base::Result<void>> Daemon::drain(ManagedSession& session, ServedLun&
     served.drained_in = fences;
     const base::Duration taken = loop_->now() - begun_at;
     if (taken > std::chrono::seconds(1)) {
-        log::warning(
-            "session {} LUN {}: its target was at work on what had been lost, or on what others sent, "
-            "for another {} ms",
-            session.sid, scsi::describe_lun(now.lun),
-            std::chrono::duration_cast<std::chrono::milliseconds>(taken).count());
+        log::warning(about(session, now.lun),
+                     "its target was at work on what had been lost, or on what others sent, "
+                     "for another {} ms",
+                     std::chrono::duration_cast<std::chrono::milliseconds>(taken).count());
     }
     co_return drained;
 }

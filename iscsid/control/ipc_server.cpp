@@ -64,6 +64,10 @@ void take_secrets_out(ipc::Reply& reply) {
     if (auto* list = std::get_if<ipc::SessionsReply>(&reply)) {
         for (ipc::SessionSnapshot& session : list->sessions) {
             session.chap = {};
+            session.last_error.clear(); // may name the file of a secret
+            for (ipc::QueueSnapshot& queue : session.queues) {
+                queue.last_error.clear();
+            }
         }
     }
 }
@@ -167,6 +171,7 @@ ring::Task<void> IpcServer::serve(int fd, bool guest) {
     Client client(fd, guest);
     clients_.push_back(&client);
     co_await read_requests(client);
+    end_monitoring(client);
     co_await client.requests.join();
     co_await client.writer.join();
     clients_.remove(&client);
@@ -229,6 +234,10 @@ void IpcServer::take_line(Client& client, std::string_view line) {
         send(client, ipc::encode(0, ipc::Reply(std::move(denied))));
         return;
     }
+    if (std::holds_alternative<ipc::Monitor>(decoded->request)) {
+        begin_monitoring(client, decoded->id);
+        return;
+    }
     client.requests.spawn(answer(client, decoded->id, std::move(decoded->request)));
 }
 
@@ -267,20 +276,84 @@ ring::Task<void> IpcServer::write(Client& client) {
     while (!client.unsent.empty() && !client.broken) {
         std::string sending = std::exchange(client.unsent, {});
         for (std::size_t sent = 0; sent < sending.size();) {
+            client.sending = sending.size() - sent;
             ring::OpWait writing(daemon_.loop());
-            io_uring_prep_send(writing.sqe(), client.fd, sending.data() + sent, sending.size() - sent,
-                               MSG_NOSIGNAL);
-            // A client that asks and never reads must not keep the daemon from stopping.
-            writing.expire_at(daemon_.loop().now() + std::chrono::seconds(30));
+            io_uring_prep_send(writing.sqe(), client.fd, sending.data() + sent, client.sending, MSG_NOSIGNAL);
+            // A client that asks and never reads must not keep the daemon from stopping. One that monitors
+            // may stop for as long as it likes: at the end it is not waited for.
+            if (!client.monitor) {
+                writing.expire_at(daemon_.loop().now() + std::chrono::seconds(30));
+            }
+            client.write_op = &writing;
             int taken = co_await writing;
+            client.write_op = nullptr;
             if (taken <= 0) {
                 give_up(client);
                 break;
             }
             sent += static_cast<std::size_t>(taken);
         }
+        client.sending = 0;
+        tell_of_lost_events(client);
     }
     client.writing = false;
+}
+
+void IpcServer::begin_monitoring(Client& client, std::uint64_t id) {
+    const auto monitors =
+        std::ranges::count_if(clients_, [](const Client* other) { return other->monitor.has_value(); });
+    if (!client.monitor && std::cmp_greater_equal(monitors, base::limits::ipc_monitors_max)) {
+        ipc::ErrorReply refused{{base::Errc::busy, "there are as many monitors as there may be"}};
+        send(client, ipc::encode(id, ipc::Reply(std::move(refused))));
+        return;
+    }
+    client.monitor = id;
+    log::set_listener([this](const ipc::EventReply& event) { publish(event); });
+    const std::string words = fmt::format("iscsid {}, pid {}", ISCSI_VERSION, ::getpid());
+    const log::About about{ipc::Event::monitoring};
+    send(client, ipc::encode(id, ipc::Reply(log::event_of(log::Level::info, about, words))));
+}
+
+/// What is on its way to it is not waited for.
+void IpcServer::end_monitoring(Client& client) {
+    if (!std::exchange(client.monitor, std::nullopt)) {
+        return;
+    }
+    if (client.write_op != nullptr) {
+        client.write_op->cancel();
+        give_up(client);
+    }
+    if (std::ranges::none_of(clients_, [](const Client* other) { return other->monitor.has_value(); })) {
+        log::set_listener({});
+    }
+}
+
+void IpcServer::publish(const ipc::EventReply& event) {
+    for (Client* client : clients_) {
+        if (!client->monitor) {
+            continue;
+        }
+        const bool has_room =
+            client->unsent.size() + client->sending < base::limits::ipc_monitor_backlog_bytes;
+        // What comes behind a gap waits until the gap was told of.
+        if (client->events_lost != 0 || !has_room) {
+            ++client->events_lost;
+            continue;
+        }
+        send(*client, ipc::encode(*client->monitor, ipc::Reply(event)));
+    }
+}
+
+/// Once all that was kept for it is read.
+void IpcServer::tell_of_lost_events(Client& client) {
+    if (!client.monitor || client.events_lost == 0 || !client.unsent.empty()) {
+        return;
+    }
+    const std::uint64_t lost = std::exchange(client.events_lost, 0);
+    const log::About about{ipc::Event::events_lost};
+    auto event = log::event_of(log::Level::warning, about, fmt::format("{} events were left out", lost));
+    event.lost = lost;
+    client.unsent += ipc::encode(*client.monitor, ipc::Reply(std::move(event)));
 }
 
 } // namespace iscsi::control

@@ -1,7 +1,9 @@
 // The request socket: one JSON line a request, each answered when it is done. Root and the daemon's own user
 // may ask for everything. Everybody else is a guest: one request a connection, for the list of sessions,
-// which they get without CHAP names and secrets; few guests at a time, each for a short time, and never in
-// the place of a client that may do more. Control's thread.
+// which they get without CHAP names, secrets and last errors; few guests at a time, each for a short time,
+// and never in the place of a client that may do more. A client that monitors is told what the log is told,
+// as far as it reads: what it has no room for is left out, and it is told how much that was. Control's
+// thread.
 #pragma once
 
 #include "base/limits.hpp"
@@ -17,7 +19,8 @@
 
 namespace iscsi::control {
 
-/// Leaves of a list of sessions what everybody may know: no CHAP names and secrets.
+/// Leaves of a list of sessions what everybody may know: no CHAP names and secrets, and not the words of a
+/// failure, in which a path or a name may stand.
 void take_secrets_out(ipc::Reply& reply);
 
 class IpcServer {
@@ -47,11 +50,15 @@ private:
         bool guest;
         ipc::LineBuffer lines;
         std::string unsent;
+        std::size_t sending = 0; ///< bytes that are on their way
         bool writing = false;
         bool broken = false; ///< the client does not read any more
         ring::TaskGroup requests;
         ring::TaskGroup writer;
         ring::OpWait* reading = nullptr;
+        ring::OpWait* write_op = nullptr;
+        std::optional<std::uint64_t> monitor; ///< the request that events are replies to
+        std::uint64_t events_lost = 0;        ///< and it was not told of yet
     };
 
     IpcServer(Daemon& daemon, int fd, std::string path) : daemon_(daemon), fd_(fd), path_(std::move(path)) {}
@@ -65,6 +72,10 @@ private:
     void send(Client& client, const std::string& line);
     void give_up(Client& client);
     ring::Task<void> write(Client& client);
+    void begin_monitoring(Client& client, std::uint64_t id);
+    void end_monitoring(Client& client);
+    void publish(const ipc::EventReply& event);
+    void tell_of_lost_events(Client& client);
 
     Daemon& daemon_;
     int fd_;

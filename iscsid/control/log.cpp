@@ -1,14 +1,20 @@
 #include "control/log.hpp"
 
 #include "base/text.hpp"
+#include "control/journal.hpp"
+#include "control/log_socket.hpp"
+#include "control/told_lately.hpp"
+#include "ring/loop.hpp"
+#include "scsi/capacity.hpp"
 
 #include <array>
-#include <cerrno>
-#include <cstring>
+#include <chrono>
+#include <cstdlib>
+#include <functional>
+#include <memory>
 #include <poll.h>
-#include <string_view>
 #include <sys/socket.h>
-#include <sys/un.h>
+#include <sys/stat.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -20,10 +26,12 @@ constexpr std::size_t line_bytes_max = 2048;
 struct State {
     Sink sink = Sink::standard_error;
     Level most = Level::info;
-    int syslog_socket = -1;
+    std::unique_ptr<LogSocket> syslog;
+    std::unique_ptr<LogSocket> journal; ///< none: this is no service of systemd's
+    EventLimiter limiter;
+    Listener listener;
+    mode_t standard_error = 0; ///< what kind of file it is, where that is known
 };
-
-constexpr std::string_view syslog_path = "/dev/log";
 
 State& state() {
     static State the_state;
@@ -33,67 +41,119 @@ State& state() {
 /// Whether the reader of standard error has room. One that has stopped reading (its own disk may be one of
 /// ours) must not stop this daemon: the line is lost then.
 void write_to_standard_error(const std::string& line) {
+    if (S_ISSOCK(state().standard_error)) { // of the journal
+        ::send(STDERR_FILENO, line.data(), line.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+        return;
+    }
     pollfd ready{STDERR_FILENO, POLLOUT, 0};
-    if (::poll(&ready, 1, 0) == 1 && (ready.revents & POLLOUT) != 0) {
+    if (S_ISREG(state().standard_error) || (::poll(&ready, 1, 0) == 1 && (ready.revents & POLLOUT) != 0)) {
         [[maybe_unused]] ssize_t written = ::write(STDERR_FILENO, line.data(), line.size());
     }
 }
 
-int connect_to_syslog() {
-    const int fd = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    syslog_path.copy(address.sun_path, sizeof address.sun_path - 1);
-    if (fd >= 0 && ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-        ::close(fd);
-        return -1;
+void write_line(Level level, const About& about, const std::string& line) {
+    State& log = state();
+    if (log.journal != nullptr &&
+        log.journal->send(journal_entry(level, about, line)) != LogSocket::Outcome::gone) {
+        return;
     }
-    return fd;
+    if (log.sink == Sink::standard_error) {
+        write_to_standard_error(fmt::format("iscsid: {}\n", line));
+    } else if (log.syslog != nullptr) {
+        log.syslog->send(
+            fmt::format("<{}>iscsid[{}]: {}", LOG_DAEMON | syslog_priority(level), ::getpid(), line));
+    }
 }
 
-/// syslog(3) waits for a logger that does not read; this does not.
-void send_to_syslog(int priority, const std::string& text) {
-    const std::string line = fmt::format("<{}>iscsid[{}]: {}", LOG_DAEMON | priority, ::getpid(), text);
-    for (int tries = 0; tries < 2; ++tries) {
-        int& fd = state().syslog_socket;
-        if (fd < 0) {
-            fd = connect_to_syslog();
-        }
-        if (fd < 0 || ::send(fd, line.data(), line.size(), MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 ||
-            errno == EAGAIN) {
-            return;
-        }
-        ::close(fd); // a logger that was started anew
-        fd = -1;
+/// Of events without a session (a discovery finds and misses hundreds of portals) each node is heard of.
+std::size_t node_hash(const About& about) {
+    return about.sid
+               ? 0
+               : std::hash<std::string>()(fmt::format("{}\n{}\n{}", about.target, about.portal, about.iface));
+}
+
+/// How many lines like this one were left out since the last one; empty: this one is, too.
+std::optional<unsigned> admit(const About& about) {
+    if (about.event == ipc::Event::message) {
+        return 0; // of all kinds
     }
+    const EventLimiter::Key key{about.event, about.sid.value_or(0), about.lun ? about.lun->value() : 0,
+                                node_hash(about)};
+    return state().limiter.admit(key, ring::monotonic_now());
 }
 
 } // namespace
 
-void open(Sink sink, int debug_level) {
-    state().sink = sink;
-    state().most = debug_level > 0 ? Level::debug : Level::info;
+void open(Sink sink, int debug_level, const Loggers& loggers) {
+    State& log = state();
+    log.sink = sink;
+    log.most = debug_level > 0 ? Level::debug : Level::info;
+    struct stat info {};
+    log.standard_error = ::fstat(STDERR_FILENO, &info) == 0 ? info.st_mode & S_IFMT : 0;
+    log.syslog = std::make_unique<LogSocket>(loggers.syslog);
+    log.journal = std::make_unique<LogSocket>(loggers.journal);
+    const bool is_wanted = sink == Sink::standard_error
+                               ? is_journal(std::getenv("JOURNAL_STREAM"), STDERR_FILENO)
+                               : log.journal->is_there();
+    if (!is_wanted) {
+        log.journal.reset();
+    }
+}
+
+void set_listener(Listener listener) {
+    state().listener = std::move(listener);
+}
+
+ipc::EventReply event_of(Level level, const About& about, std::string line) {
+    using std::chrono::duration_cast;
+    ipc::EventReply event;
+    event.time_us =
+        duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+    event.event = ipc::row_of(about.event).name;
+    event.level = text(level);
+    event.message = std::move(line);
+    event.sid = about.sid;
+    event.target = about.target;
+    event.portal = about.portal;
+    event.iface = about.iface;
+    if (about.lun) {
+        event.lun = scsi::lun_number(*about.lun);
+    }
+    event.device = about.device;
+    return event;
 }
 
 bool enabled(Level level) {
     return level <= state().most;
 }
 
-void write(Level level, std::string_view text) {
+std::string prefix(const About& about) {
+    if (!about.sid) {
+        return {};
+    }
+    return about.lun ? fmt::format("session {} LUN {}: ", *about.sid, scsi::describe_lun(*about.lun))
+                     : fmt::format("session {}: ", *about.sid);
+}
+
+void write(Level level, const About& about, std::string_view text) {
     if (!enabled(level)) {
         return;
     }
-    for (std::string_view line : base::split(text, '\n')) {
-        if (line.empty()) {
+    const std::optional<unsigned> left_out = admit(about);
+    for (std::string_view piece : base::split(text, '\n')) {
+        if (piece.empty()) {
             continue;
         }
-        std::string safe = base::printable(line, line_bytes_max);
-        if (state().sink == Sink::standard_error) {
-            write_to_standard_error(fmt::format("iscsid: {}\n", safe));
-            continue;
+        const std::string line = base::printable(piece, line_bytes_max);
+        if (state().listener && level <= Level::info) {
+            state().listener(event_of(level, about, line));
         }
-        constexpr std::array priorities{LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_DEBUG};
-        send_to_syslog(priorities[static_cast<std::size_t>(level)], safe);
+        if (left_out) {
+            const bool tells = *left_out != 0;
+            write_line(level, about,
+                       tells ? fmt::format("{} ({} more such lines since the last one)", line, *left_out)
+                             : line);
+        }
     }
 }
 

@@ -2,14 +2,11 @@
 #include "control/log_in.hpp"
 
 #include "base/limits.hpp"
-#include "base/names.hpp"
+#include "control/about.hpp"
 #include "control/daemon.hpp"
-#include "control/log.hpp"
 #include "control/resolve.hpp"
-#include "control/secrets.hpp"
 #include "control/settings.hpp"
 #include "records/fields.hpp"
-#include "ring/aside.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -28,10 +25,15 @@ ipc::Reply refused(base::Error error) {
     return ipc::ErrorReply{std::move(error)};
 }
 
-/// At the other addresses of a portal there may never have been anybody.
+/// At the other addresses of a portal there may never have been anybody. What one session of a family has
+/// seen the others that are down may have missed.
 void note_away(ManagedSession& session, const std::vector<shard::Endpoint>& away) {
     const shard::Endpoint& last = session.endpoint;
     session.target_was_away |= last.text.empty() ? !away.empty() : std::ranges::count(away, last) != 0;
+    for (ManagedSession* other : family(session)) {
+        other->target_was_away |=
+            session.target_was_away && other->state == ManagedSession::State::recovering;
+    }
 }
 
 /// The next try begins at another address, if there is one.
@@ -39,9 +41,10 @@ void note_unanswered(ManagedSession& session, const shard::OpenFailure& failure,
     const bool is_news =
         failure.at && is_unanswered(failure.error.code) && session.addresses.put_last(*failure.at);
     if (is_news && is_one_of_several) {
-        log::warning("session {}: {} port {} took the connection and did not answer the login: {}; its other "
+        log::warning(about(session),
+                     "{} port {} took the connection and did not answer the login: {}; its other "
                      "addresses go before it from now on",
-                     session.sid, failure.at->text, failure.at->port, failure.error.message());
+                     failure.at->text, failure.at->port, failure.error.message());
     }
 }
 
@@ -54,6 +57,7 @@ void prepare(ManagedSession& session, shard::OpenRequest& request, std::vector<s
         last_begun += base::limits::connect_head_start;
     }
     request.endpoints = std::move(endpoints);
+    request.login.transcript = wants_transcripts();
     if (session.initiator_name.empty()) {
         session.initiator_name = request.login.initiator_name;
     }
@@ -98,9 +102,10 @@ ring::Task<ipc::Reply> Daemon::log_in(ipc::Login request) {
         co_return refused(std::move(checked.error()));
     }
     ManagedSession& session = make_session(request);
-    log::info("session {}: logging in to {}", session.sid, session.title());
+    log::event(about(session, ipc::Event::logging_in), "logging in to {}", session.title());
     use_secrets(session, std::move(*node));
-    save(session);
+    // Not saved before it has a device that outlives this daemon (attach_all), or is logged in: the next
+    // daemon could do no more than forget it.
     co_await make_nexus(session);
     auto opened = co_await first_login(session);
     if (opened) {
@@ -110,6 +115,7 @@ ring::Task<ipc::Reply> Daemon::log_in(ipc::Login request) {
     if (opened) {
         // Before the units: showing a block device makes the kernel read from it.
         co_await resume(session);
+        co_await open_companions(session);
         opened = co_await scan_and_attach(session, reply.note);
     }
     if (!opened || session.state == ManagedSession::State::ending) {
@@ -117,75 +123,25 @@ ring::Task<ipc::Reply> Daemon::log_in(ipc::Login request) {
         if (!opened) {
             error = std::move(opened.error());
         }
-        log::error("session {}: login to {} failed: {}", session.sid, session.title(), error.message());
+        log::event(about(session, ipc::Event::login_failed), "login to {} failed: {}", session.title(),
+                   error.message());
         co_await destroy_session(session);
         co_return refused(std::move(error));
     }
     session.state = ManagedSession::State::running;
     session.established = true;
+    session.logged_in_at = ring::boot_time_now();
     save(session);
     if (session.dropped) {
         start_recovery(session);
     }
-    log::info("session {}: logged in to {}, {} unit(s)", session.sid, session.title(), session.luns.size());
+    log::event(about(session, ipc::Event::login), "logged in to {}, {} unit(s)", session.title(),
+               session.luns.size());
     reply.sid = session.sid;
     for (const auto& served : session.luns) {
-        reply.luns.push_back(attached_lun(*served));
+        reply.luns.push_back(attached_lun(session, *served));
     }
     co_return ipc::Reply(std::move(reply));
-}
-
-ring::Task<base::Result<records::Record>> Daemon::read_secrets(const records::Record& record) {
-    if (!has_secret_references(record)) {
-        co_return record;
-    }
-    auto work = [&record] { return with_secrets(record); };
-    ring::Aside reading(*loop_, work);
-    co_return co_await reading;
-}
-
-/// What may be wrong with them is said when they are new.
-void Daemon::use_secrets(ManagedSession& session, records::Record node_with_secrets) {
-    if (session.node_with_secrets == node_with_secrets) {
-        return;
-    }
-    session.node_with_secrets = std::move(node_with_secrets);
-    for (const std::string& warning : chap_warnings(*session.node_with_secrets)) {
-        log::warning("session {}: {}", session.sid, warning);
-    }
-    for (std::uint32_t sid : registry_.sids()) {
-        const ManagedSession& other = *registry_.find(sid);
-        if (other.id.target != session.id.target && other.node_with_secrets &&
-            share_target_secret(*session.node_with_secrets, *other.node_with_secrets)) {
-            log::warning("session {}: {} proves itself with the same secret, and can pass for {}",
-                         session.sid, other.id.target, session.id.target);
-        }
-    }
-}
-
-base::Result<void> Daemon::check_login(const ipc::Login& request, const records::Record& node_with_secrets) {
-    if (request.node.kind() != records::RecordKind::node) {
-        return base::fail(base::Errc::invalid, "the record is not a node record");
-    }
-    records::NodeId id = records::node_id(request.node);
-    if (auto name = base::check_target_name(id.target); !name) {
-        return name;
-    }
-    if (auto host = base::check_host(id.portal.address); !host) {
-        return host;
-    }
-    if (auto usable = open_request(node_with_secrets, config_.initiator, base::Isid()); !usable) {
-        return base::fail(std::move(usable.error()));
-    }
-    if (!backends_->chosen()) {
-        return base::fail(base::Errc::not_supported, backends_->why_none());
-    }
-    auto allowed =
-        static_cast<std::size_t>(std::max<std::int64_t>(1, request.node.number(Key::session_nr_sessions)));
-    if (!request.multiple && registry_.count(id) >= allowed) {
-        return base::fail(base::Errc::session_exists);
-    }
-    return {};
 }
 
 ManagedSession& Daemon::make_session(const ipc::Login& request) {
@@ -208,12 +164,6 @@ base::Isid Daemon::choose_isid(const records::NodeId& id) const {
     return isid;
 }
 
-shard::Shard& Daemon::least_loaded_shard() {
-    auto least = std::ranges::min_element(
-        shards_, {}, [this](const auto& candidate) { return registry_.count(*candidate); });
-    return **least;
-}
-
 ring::Task<void> Daemon::make_nexus(ManagedSession& session) {
     auto work = [&] { return std::make_unique<shard::Nexus>(session.shard.loop(), *loop_, session); };
     ring::Call call(*loop_, session.shard.loop(), work);
@@ -225,6 +175,7 @@ ring::Task<base::Result<void>> Daemon::first_login(ManagedSession& session) {
     auto each = std::chrono::seconds(std::max<std::int64_t>(1, session.node.number(Key::conn_login_timeout)));
     base::TimePoint give_up_at = loop_->now() + tries * each;
     for (;;) {
+        ++session.tries;
         auto opened = co_await open_session(session);
         if (opened || !worth_a_retry(opened.error())) {
             co_return opened;
@@ -232,7 +183,8 @@ ring::Task<base::Result<void>> Daemon::first_login(ManagedSession& session) {
         if (session.state == ManagedSession::State::ending) {
             co_return base::fail(as_told(std::move(opened.error())));
         }
-        log::warning("session {}: {}: {}", session.sid, session.title(), opened.error().message());
+        log::event(about(session, ipc::Event::login_tried), "{}: {}", session.title(),
+                   opened.error().message());
         if (loop_->now() + retry_pause >= give_up_at) {
             co_return base::fail(as_told(std::move(opened.error())));
         }
@@ -250,7 +202,7 @@ ring::Task<base::Result<void>> Daemon::open_session(ManagedSession& session) {
         if (node) {
             use_secrets(session, std::move(*node));
         } else {
-            log::warning("session {}: {}; what was read before is used", session.sid, node.error().message());
+            log::warning(about(session), "{}; what was read before is used", node.error().message());
         }
     }
     auto opened = co_await open_portal(session);
@@ -271,8 +223,8 @@ ring::Task<base::Result<void>> Daemon::open_portal(ManagedSession& session) {
         if (over || opened.error().code == base::Errc::authentication) {
             co_return opened;
         }
-        log::warning("session {}: {} port {}, where the target had moved to: {}", session.sid,
-                     session.moved_to->host, session.moved_to->port, opened.error().message());
+        log::event(about(session, ipc::Event::moved), "{} port {}, where the target had moved to: {}",
+                   session.moved_to->host, session.moved_to->port, opened.error().message());
     }
     LoginRoute route(Place{session.id.portal.address, session.id.portal.port});
     auto opened = co_await open_along(session, route);
@@ -296,8 +248,8 @@ ring::Task<base::Result<void>> Daemon::open_along(ManagedSession& session, Login
         if (opened.error().error.code != base::Errc::redirected || !redirect) {
             co_return base::fail(std::move(opened.error().error));
         }
-        log::info("session {}: redirected {} to {} port {}", session.sid,
-                  redirect->permanent ? "for good" : "for now", redirect->host, redirect->port);
+        log::event(about(session, ipc::Event::redirected), "redirected {} to {} port {}",
+                   redirect->permanent ? "for good" : "for now", redirect->host, redirect->port);
         if (auto followed = route.follow(*redirect); !followed) {
             co_return followed;
         }
@@ -312,6 +264,7 @@ ring::Task<tl::expected<void, shard::OpenFailure>> Daemon::open_place(ManagedSes
         last.error.code = base::Errc::transport;
         last.error.detail =
             fmt::format("cannot resolve {}: {}", route.place().host, endpoints.error().detail);
+        last.error.cause = endpoints.error().cause;
         co_return tl::unexpected(std::move(last));
     }
     const bool is_one_of_several = endpoints->size() > 1;
@@ -352,12 +305,14 @@ ring::Task<tl::expected<shard::OpenReply, shard::OpenFailure>>
 Daemon::open_offering(ManagedSession& session, shard::OpenRequest& request) {
     auto opened = co_await open_at(session, request);
     const bool wanted = session.state != ManagedSession::State::ending;
+    tell_transcript(session, opened);
     if (!opened && opened.error().md5_alone_may_do && wanted) {
-        log::warning("session {}: {}; trying MD5 alone of the CHAP algorithms", session.sid,
+        log::warning(about(session), "{}; trying MD5 alone of the CHAP algorithms",
                      opened.error().error.message());
         offer_md5_alone(request.login);
         opened = co_await open_at(session, request);
         session.md5_alone = opened.has_value();
+        tell_transcript(session, opened);
     }
     co_return opened;
 }

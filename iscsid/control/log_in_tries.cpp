@@ -37,6 +37,9 @@ void offer_md5_alone(login::LoginConfig& login) {
 }
 
 base::Error as_told(base::Error error) {
+    if (error.code == base::Errc::disconnected && error.cause == base::Cause::none) {
+        error.cause = base::Cause::login_cut;
+    }
     if (error.code == base::Errc::transport || error.code == base::Errc::disconnected) {
         error.code = base::Errc::transport_timeout;
     }

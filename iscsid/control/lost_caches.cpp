@@ -2,9 +2,9 @@
 // told, and so is the log. What happens while a session is up its Lun sees by itself; what happened while it
 // was away is found out here (cache_doubt.hpp). A daemon that has just started does not know what the one
 // before it has left in a cache, and takes it that there is something.
+#include "control/about.hpp"
 #include "control/daemon.hpp"
-#include "control/log.hpp"
-#include "scsi/capacity.hpp"
+#include "control/scan.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -34,11 +34,64 @@ ring::Task<bool> Daemon::judge_caches(ManagedSession& session) {
     for (std::size_t i = 0; i < units.size(); ++i) {
         const Verdict verdict = units.at(i)->cache.judge(session.target_was_away);
         if (verdict == Verdict::lost) {
-            co_await lose_cache(session, *units.at(i));
+            const bool is_known = co_await is_known_loss(session, units.at(i));
+            if (!is_known) {
+                co_await lose_cache(session, *units.at(i));
+            }
         }
         ask_again |= verdict == Verdict::ask_again && unflushed.at(i);
     }
     co_return ask_again;
+}
+
+/// The unit tells each of the sessions that serve a device. What another one was told while this one was away
+/// is the same loss, unless there was one more since: that took what was acknowledged since, and whoever has
+/// acknowledged it would be told so by the next command. So they are asked; in doubt it is another loss.
+ring::Task<bool> Daemon::is_known_loss(ManagedSession& session, std::shared_ptr<ServedLun> served) {
+    auto look = [&served] {
+        const shard::Lun* lun = served->lun.get();
+        return lun != nullptr && lun->has_news_of_loss() && !lun->has_written_since_loss();
+    };
+    ring::Call call(*loop_, session.shard.loop(), look);
+    bool is_known = co_await call;
+    // While one is asked another one may come or go.
+    for (std::size_t i = 0; is_known && i < family(session).size(); ++i) {
+        ManagedSession& other = *family(session).at(i);
+        if (&other != &session) {
+            is_known = co_await has_kept_writes(other, served->facts.lun);
+        }
+    }
+    if (is_known) {
+        log::info(about(session, *served), "another queue has heard of the loss of its cache");
+    }
+    co_return is_known;
+}
+
+/// What the session has acknowledged since the last loss that is known was not lost by another one.
+ring::Task<bool> Daemon::has_kept_writes(ManagedSession& session, base::Lun lun) {
+    ManagedSession::Use use(session);
+    const std::shared_ptr<ServedLun> served = find_served(session, lun);
+    if (served == nullptr) {
+        co_return true;
+    }
+    auto look = [&served] { return served->lun != nullptr && served->lun->has_written_since_loss(); };
+    ring::Call call(*loop_, session.shard.loop(), look);
+    const bool has_written = co_await call;
+    if (!has_written) {
+        co_return true;
+    }
+    if (session.state != ManagedSession::State::running || session.dropped) {
+        co_return false;
+    }
+    bool is_told = false;
+    auto news = [this, &session, &is_told](base::Lun unit, const scsi::Disposition& told) {
+        is_told = is_told || told.effects.has(scsi::Effect::cache_maybe_lost);
+        on_lun_news(session, unit, told);
+    };
+    Scanner scanner(*loop_, session.shard.loop(), *session.nexus, news);
+    scanner.stop_at(session.interrupted);
+    const auto answered = co_await scanner.wait_until_ready(lun);
+    co_return answered && !is_told && !session.dropped;
 }
 
 ring::Task<void> Daemon::lose_cache(ManagedSession& session, ServedLun& served) {
@@ -65,17 +118,17 @@ ring::Task<void> Daemon::tell_of_losses(ManagedSession& session, std::shared_ptr
         co_return;
     }
     const shard::LunCounters before = std::exchange(served->told_of, now);
-    const std::string lun = scsi::describe_lun(served->facts.lun);
     const std::uint64_t writes = now.lost.writes - before.lost.writes;
     if (writes == 0) {
-        log::error("session {} LUN {}: the target has lost its write cache; what was written before this "
-                   "iscsid was started and not flushed may be gone: a flush fails",
-                   session.sid, lun);
+        log::event(about(session, *served, ipc::Event::cache_lost),
+                   "the target has lost its write cache; what was written before this "
+                   "iscsid was started and not flushed may be gone: a flush fails");
         co_return;
     }
-    log::error("session {} LUN {}: the target has lost its write cache; {} acknowledged writes ({} bytes) "
+    log::event(about(session, *served, ipc::Event::cache_lost),
+               "the target has lost its write cache; {} acknowledged writes ({} bytes) "
                "that no flush has covered may be gone: a flush fails",
-               session.sid, lun, writes, now.lost.bytes - before.lost.bytes);
+               writes, now.lost.bytes - before.lost.bytes);
 }
 
 } // namespace iscsi::control

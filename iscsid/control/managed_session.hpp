@@ -7,9 +7,11 @@
 #include "control/fence.hpp"
 #include "control/flapping.hpp"
 #include "control/log_in.hpp"
+#include "control/login_transcript.hpp"
 #include "control/scan_agenda.hpp"
 #include "control/state_dir.hpp"
 #include "control/told_lately.hpp"
+#include "ipc/events.hpp"
 #include "ipc/snapshot.hpp"
 #include "records/record.hpp"
 #include "ring/await.hpp"
@@ -35,11 +37,12 @@ struct ServedLun {
     std::uint64_t cookie = 0; ///< what the kernel device is known by; see KernelDeviceRequest
     bool shown_cache = true;  ///< the device was made with a volatile cache: its users flush
     CacheDoubt cache;
-    bool may_hold_writes = false; ///< its cache, of a daemon before this one
-    bool cache_was_lost = false;  ///< in an outage: a Lun that is made behind it has to tell its users
-    std::uint64_t cache_losses = 0;
-    shard::LunCounters told_of; ///< losses of its cache that the log knows
-    bool barred = false;        ///< another unit answers in its place, or none: nothing is sent to it
+    bool may_hold_writes = false;   ///< its cache, of a daemon before this one
+    bool cache_was_lost = false;    ///< in an outage: a Lun that is made behind it has to tell its users
+    std::uint64_t cache_losses = 0; ///< that the session was told of
+    shard::LunCounters told_of;     ///< losses of its cache that the log knows
+    bool barred = false;            ///< another unit answers in its place, or none: nothing is sent to it
+    bool was_another = false;       ///< when last compared; the other queues of its device were told to look
     /// ManagedSession::openings when the facts were last compared with what the target says.
     unsigned compared_in = 0;
     unsigned drained_in = 0; ///< ManagedSession::fences whose writes the unit has done with
@@ -52,9 +55,21 @@ struct ServedLun {
     ToldLately told;
     LineLimit trouble; ///< of looks that brought nothing
     LineLimit losses;
-    std::unique_ptr<block::BlockDevice> device;
-    std::unique_ptr<block::BlockQueue> queue; ///< lives on the shard
-    std::unique_ptr<shard::Lun> lun;          ///< lives on the shard
+    shard::LunStatistics statistics;            ///< counted on the shard
+    std::unique_ptr<block::BlockDevice> device; ///< none: a queue of the device that the leading session has
+    std::unique_ptr<block::BlockQueue> queue;   ///< lives on the shard
+    std::unique_ptr<shard::Lun> lun;            ///< lives on the shard
+};
+
+/// A queue of a unit's device.
+struct DeviceQueue {
+    DeviceQueue(block::BlockDevice& its_device, std::shared_ptr<shard::UnitCache> unit_cache,
+                unsigned queue_number)
+        : device(its_device), cache(std::move(unit_cache)), number(queue_number) {}
+
+    block::BlockDevice& device;
+    std::shared_ptr<shard::UnitCache> cache; ///< none: it is the only queue
+    unsigned number;
 };
 
 /// A unit that the target lists and that is not shown.
@@ -95,6 +110,7 @@ public:
 
     ManagedSession(Listener& session_listener, std::uint32_t session_id, records::Record record,
                    shard::Shard& its_shard);
+    ~ManagedSession() override;
 
     void on_nexus_dropped(const base::Error& error) override;
     void on_nexus_event(const session::Event& event) override;
@@ -108,6 +124,13 @@ public:
     ipc::SessionSnapshot snapshot(const base::SessionStatistics& statistics) const;
 
     Listener& listener;
+    /// Of a companion: the session that was asked for, and that has the devices. A companion serves one more
+    /// queue of each, on another shard. It is logged in, recovers and looks at its units by itself; it scans
+    /// for none, has the number of its leader, and ends with it.
+    ManagedSession* leader = nullptr;
+    /// Companion i serves queue i + 1, also after a restart: what it lost may still be at the target, and
+    /// only its own next login ends that.
+    std::vector<std::unique_ptr<ManagedSession>> companions;
     const std::uint32_t sid;
     const records::Record node;
     const records::NodeId id;
@@ -127,7 +150,8 @@ public:
     bool overdue = false;         ///< recovering for longer than the replacement timeout
     bool rescanning = false;      ///< one rescan at a time
     bool leaving = false;         ///< a logout was asked for; it may still be refused
-    /// Nobody asked for its logout: who uses a device is spared, whatever iscsid.safe_logout says.
+    /// The logout that it is in spares who uses a device, whatever iscsid.safe_logout says: of
+    /// discoveryd's, nobody has asked for it; of doctor's, for no more than a look.
     bool only_if_unused = false;
     bool keep_state = false;   ///< ends with the daemon only: the next one brings it back
     bool established = false;  ///< the first login and scan were done
@@ -136,19 +160,26 @@ public:
     /// The target named a Time2Wait of its own for the next login.
     std::optional<base::Duration> time2wait;
     Flapping flapping;
-    std::optional<base::Duration> down_since; ///< CLOCK_BOOTTIME of the drop, until the path is up
-    shard::Endpoint endpoint;                 ///< of the connection, or of the last one
-    AddressOrder addresses;                   ///< of the portal's name, at the next try
-    bool md5_alone = false;                   ///< of CHAP's algorithms the target takes no list
-    std::optional<Place> moved_to;            ///< by permanent redirections, as long as this daemon lives
+    std::optional<base::Duration> down_since;   ///< CLOCK_BOOTTIME of the drop, until the path is up
+    std::optional<base::Duration> logged_in_at; ///< CLOCK_BOOTTIME of the first login, when it is known
+    std::int64_t tries = 0;                     ///< to log in, of the login or outage that it is in
+    base::Deadline next_try_at;                 ///< of the next one, while it is waited for
+    std::string last_error;   ///< of the latest try to come back, or why the connection was lost; for people
+    shard::Endpoint endpoint; ///< of the connection, or of the last one
+    AddressOrder addresses;   ///< of the portal's name, at the next try
+    bool md5_alone = false;   ///< of CHAP's algorithms the target takes no list
+    std::optional<Place> moved_to; ///< by permanent redirections, as long as this daemon lives
     shard::OpenReply opened;
     std::optional<ReinstatedAt> reinstated_at;
-    std::optional<Stranded> stranded; ///< what may be executed late
-    unsigned fences = 0;              ///< times that something was, and was fenced off
-    Rival* rival = nullptr;           ///< a login beside the session's own that is in progress
-    unsigned openings = 0;            ///< successful logins
-    unsigned resumed_in = 0;          ///< the one whose path was opened to users
-    bool watching = false;            ///< somebody sees to barred and absent units
+    std::optional<Stranded> stranded;    ///< what may be executed late
+    unsigned fences = 0;                 ///< times that something was, and was fenced off
+    Rival* rival = nullptr;              ///< a login beside the session's own that is in progress
+    unsigned openings = 0;               ///< successful logins
+    ToldFailures told_failures;          ///< of logins, since the last that did not fail
+    std::uint64_t recoveries = 0;        ///< times that it came back
+    std::uint64_t failed_recoveries = 0; ///< times that I/O began to fail, because it did not
+    unsigned resumed_in = 0;             ///< the one whose path was opened to users
+    bool watching = false;               ///< somebody sees to barred and absent units
     std::map<base::Lun, AbsentUnit> absent;
     std::string absent_note;   ///< that of the last scan, when there is no unit at all
     ScanAgenda agenda;         ///< what its units want to have looked at
@@ -186,7 +217,8 @@ public:
     void interrupt();
 
 private:
-    void log_event(const session::Event& event, std::string_view words);
+    void log_event(const session::Event& event, ipc::Event name, std::string_view words);
+    void say(ipc::Event event, std::string_view words) const;
 
     /// Of events: by kind, and by what was done about a command.
     std::map<std::pair<session::Event::Kind, std::uint8_t>, LineLimit> lines_;
@@ -205,6 +237,12 @@ std::optional<std::uint16_t> reinstating_group(const ManagedSession& session,
 /// It was seen so on the connection that there is.
 void note_reinstatement(ManagedSession& session);
 
+/// The sessions that serve the same devices, the leading one first.
+std::vector<ManagedSession*> family(ManagedSession& session);
+inline ManagedSession& leader_of(ManagedSession& session) {
+    return session.leader == nullptr ? session : *session.leader;
+}
+
 /// In luns, or on its way there; empty when it is in neither.
 std::shared_ptr<ServedLun> find_served(const ManagedSession& session, base::Lun lun);
 
@@ -213,7 +251,16 @@ UnitState unit_state(const ServedLun& served);
 /// A look at the unit brought nothing.
 void report_trouble(const ManagedSession& session, ServedLun& served, const base::Error& error);
 
-ipc::AttachedLun attached_lun(const ServedLun& served);
+ipc::AttachedLun attached_lun(const ManagedSession& session, const ServedLun& served);
+/// AttachedLun::io of the units in the snapshot: of all queues of a unit's device.
+void add_io(const ManagedSession& session, ipc::SessionSnapshot& snapshot);
+
+/// Commands at a time of one unit.
+std::uint32_t queue_depth(const ManagedSession& session);
+
+/// How many queues of a device of the unit somebody is there for: the session and the first companions that
+/// have the unit, served or on its way there.
+unsigned queues_ready(const ManagedSession& session, base::Lun lun);
 
 /// What the kernel device of a unit is made from. Errors: invalid, a name that no file can have.
 base::Result<block::KernelDeviceRequest> device_request(const ManagedSession& session,

@@ -1,8 +1,8 @@
 // After a drop: log in again with the same ISID, compare the units, let I/O go on; or fail it when that takes
 // longer than the replacement timeout.
 #include "base/limits.hpp"
+#include "control/about.hpp"
 #include "control/daemon.hpp"
-#include "control/log.hpp"
 #include "control/log_in.hpp"
 #include "control/rival.hpp"
 #include "records/fields.hpp"
@@ -31,6 +31,17 @@ base::Duration time2wait(const ManagedSession& session) {
     return session.time2wait.value_or(negotiated);
 }
 
+ipc::Event drop_event(const base::Error& error) {
+    switch (error.code) {
+    case base::Errc::digest:
+        return ipc::Event::digest_error;
+    case base::Errc::protocol:
+        return ipc::Event::protocol_error;
+    default:
+        return ipc::Event::connection_lost;
+    }
+}
+
 } // namespace
 
 void Daemon::on_session_dropped(ManagedSession& session, const base::Error& error) {
@@ -42,7 +53,9 @@ void Daemon::on_session_dropped(ManagedSession& session, const base::Error& erro
     if (!session.down_since) {
         session.down_since = ring::boot_time_now();
     }
-    log::error("session {}: connection to {} lost: {}", session.sid, session.title(), error.message());
+    session.last_error = error.message();
+    log::event(about(session, drop_event(error)), "connection to {} lost: {}", session.title(),
+               error.message());
     // In the other states somebody is at work on the session and looks at `dropped`.
     if (session.state == State::running) {
         start_recovery(session);
@@ -66,13 +79,13 @@ base::Duration Daemon::pause_of_flapping(ManagedSession& session) {
         session.flapping.on_drop(loop_->now(), session.lost_by == base::Errc::transport);
     const auto pause_s = std::chrono::ceil<std::chrono::seconds>(pause).count();
     if (session.flapping.is_suspicious() && session.lost_by == base::Errc::disconnected) {
-        log::warning(
-            "session {}: ended by the target again right after its login; does another initiator use "
-            "the name {}, or is it the link? The next login waits {} s",
-            session.sid, session.initiator_name, pause_s);
+        log::event(about(session, ipc::Event::unstable),
+                   "ended by the target again right after its login; does another initiator use "
+                   "the name {}, or is it the link? The next login waits {} s",
+                   session.initiator_name, pause_s);
     } else if (session.flapping.is_suspicious()) {
-        log::warning("session {}: lost again right after its login; the next one waits {} s", session.sid,
-                     pause_s);
+        log::event(about(session, ipc::Event::unstable),
+                   "lost again right after its login; the next one waits {} s", pause_s);
     }
     return pause;
 }
@@ -84,6 +97,7 @@ ring::Task<void> Daemon::pause_before_try(ManagedSession& session, base::Duratio
     base::TimePoint until =
         loop_->now() + std::max(least, spread(pause, static_cast<std::uint32_t>(dice_())));
     while (session.state == State::recovering && loop_->now() < until) {
+        session.next_try_at = until;
         ring::EventOrDeadline waiting(*loop_, session.hurry, until);
         bool hurried = co_await waiting;
         session.hurry.reset();
@@ -91,14 +105,20 @@ ring::Task<void> Daemon::pause_before_try(ManagedSession& session, base::Duratio
             until = not_before;
         }
     }
+    session.next_try_at.reset();
 }
 
 void Daemon::on_network_change() {
     for (std::uint32_t sid : registry_.sids()) {
         // One that goes on may end, or end others.
         ManagedSession* session = registry_.find(sid);
-        if (session != nullptr && session->state == State::recovering) {
-            recoveries_.spawn(hurry(*session));
+        if (session == nullptr) {
+            continue;
+        }
+        for (ManagedSession* member : family(*session)) {
+            if (member->state == State::recovering) {
+                recoveries_.spawn(hurry(*member));
+            }
         }
     }
 }
@@ -119,8 +139,20 @@ ring::Task<void> Daemon::hurry(ManagedSession& session) {
 }
 
 base::Duration Daemon::reconnect_pause_of(const ManagedSession& session) const {
+    if (session.state != State::recovering) {
+        return {}; // of a first login; the others need not be counted
+    }
     const base::Duration now = ring::boot_time_now();
     return reconnect_pause(now - session.down_since.value_or(now), registry_.count(State::recovering));
+}
+
+void Daemon::on_recovered(ManagedSession& session, std::int64_t tries) {
+    session.state = State::running;
+    session.down_since.reset();
+    ++session.recoveries;
+    save(session);
+    begin_reacting(session);
+    log::event(about(session, ipc::Event::recovered), "{} is back after {} tries", session.title(), tries);
 }
 
 ring::Task<void> Daemon::recover(ManagedSession& session) {
@@ -134,6 +166,7 @@ ring::Task<void> Daemon::recover(ManagedSession& session) {
     std::string told;
     session.time2wait.reset();
     for (std::int64_t tries = 1; session.state == State::recovering; ++tries) {
+        session.tries = tries;
         co_await pause_before_try(session, pause, least_pause);
         if (session.state != State::recovering) {
             break;
@@ -145,21 +178,22 @@ ring::Task<void> Daemon::recover(ManagedSession& session) {
         }
         // A drop that came before the resume was told before its answer.
         if (again && !session.dropped) {
-            session.state = State::running;
-            session.down_since.reset();
-            save(session);
-            begin_reacting(session);
-            log::info("session {}: {} is back after {} tries", session.sid, session.title(), tries);
+            on_recovered(session, tries);
             break;
         }
         std::string failure_text = again ? std::string() : again.error().message();
+        if (!again) {
+            session.last_error = failure_text;
+        }
         // The same thing once a second would fill the journal.
         if (!again && (failure_text != told || std::has_single_bit(static_cast<std::uint64_t>(tries)))) {
-            log::warning("session {}: {}: {} (try {})", session.sid, session.title(), failure_text, tries);
+            log::event(about(session, ipc::Event::recovering), "{}: {} (try {})", session.title(),
+                       failure_text, tries);
             told = std::move(failure_text);
         }
         if (tries_max > 0 && tries >= tries_max) {
-            log::error("session {}: given up after {} tries", session.sid, tries);
+            log::event(about(session, ipc::Event::given_up), "given up after {} tries", tries);
+            session.failed_recoveries += session.overdue ? 0 : 1; // counted then
             co_await fail_path(session);
             break;
         }
@@ -195,7 +229,7 @@ ring::Task<void> Daemon::find_again(ManagedSession& session) {
     session.rescanning = false;
     session.restored = !scanned; // the login after the next drop scans again
     if (!scanned) {
-        log::warning("session {}: {}", session.sid, scanned.error().message());
+        log::warning(about(session), "{}", scanned.error().message());
     }
 }
 
@@ -215,9 +249,8 @@ ring::Task<base::Result<void>> Daemon::try_again(ManagedSession& session) {
         ask_again = co_await judge_caches(session);
     }
     if (ask_again) {
-        log::info(
-            "session {}: logging in once more: does the target say to each new session that it was reset?",
-            session.sid);
+        log::info(about(session),
+                  "logging in once more: does the target say to each new session that it was reset?");
         auto work = [nexus = session.nexus.get()] { return nexus->abandon(); };
         ring::Call call(*loop_, session.shard.loop(), work);
         co_await call;
@@ -295,8 +328,11 @@ ring::Task<void> Daemon::fail_after_timeout(ManagedSession& session, ring::Event
     ring::EventOrDeadline waiting(*loop_, recovered, deadline);
     bool in_time = co_await waiting;
     if (!in_time && session.state == State::recovering) {
-        log::error("session {}: not back within {} s: I/O fails from now on", session.sid, timeout);
+        log::event(about(session, ipc::Event::replacement_timeout),
+                   "not back within {} s: I/O{} fails from now on", timeout,
+                   session.leader == nullptr ? "" : " of one queue");
         session.overdue = true;
+        ++session.failed_recoveries;
         co_await fail_path(session);
         co_await recovered;
     }

@@ -1,4 +1,5 @@
-// The sessions that exist, by number and by record. No protocol. Control's thread.
+// The sessions that exist, by number and by record; companions are with their leading session. No protocol.
+// Control's thread.
 #pragma once
 
 #include "control/managed_session.hpp"
@@ -6,6 +7,8 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <string>
+#include <unordered_map>
 #include <vector>
 
 namespace iscsi::control {
@@ -18,22 +21,22 @@ public:
     void reserve(std::uint32_t sid) { last_sid_ = std::max(last_sid_, sid); }
 
     ManagedSession& add(std::unique_ptr<ManagedSession> session);
-    void remove(std::uint32_t sid) { sessions_.erase(sid); }
+    void remove(std::uint32_t sid);
 
     ManagedSession* find(std::uint32_t sid);
     const ManagedSession* find(std::uint32_t sid) const;
     /// Sessions of one record, those that are logging in included.
     std::size_t count(const records::NodeId& id) const;
     std::size_t count(ManagedSession::State state) const;
-    /// Sessions on a shard.
-    std::size_t count(const shard::Shard& shard) const;
-    /// True when a session to `target` uses `isid`.
+    /// True when a session to `target`, or a companion, uses `isid`.
     bool uses(const std::string& target, base::Isid isid) const;
     /// All of them, in order. For procedures that wait between two: find() says whether one is still there.
     std::vector<std::uint32_t> sids() const;
 
 private:
     std::map<std::uint32_t, std::unique_ptr<ManagedSession>> sessions_;
+    // What a login asks for, however many sessions there are.
+    std::unordered_multimap<std::string, const ManagedSession*> by_target_;
     std::uint32_t last_sid_ = 0;
 };
 

@@ -1,8 +1,8 @@
 #include "control/resize.hpp"
 
 #include "block/sysfs.hpp"
+#include "control/about.hpp"
 #include "control/daemon.hpp"
-#include "control/log.hpp"
 #include "scsi/capacity.hpp"
 #include "shard/lun_properties.hpp"
 
@@ -18,6 +18,14 @@ bool is_up(const ManagedSession& session) {
     return session.state == State::running || session.state == State::logging_in;
 }
 
+/// A queue that does not know yet of what is behind the old end would fail what is sent there.
+bool is_known_to_all_queues(const ManagedSession& session, const ServedLun& served) {
+    return std::ranges::all_of(session.companions, [&](const auto& companion) {
+        const auto mirror = find_served(*companion, served.facts.lun);
+        return mirror == nullptr || mirror->facts.blocks == served.facts.blocks;
+    });
+}
+
 ring::Task<void> resize_device(const ManagedSession& session, ServedLun& served) {
     const block::Attributes attributes = *std::exchange(served.resize_later, std::nullopt);
     if (served.refused_bytes == attributes.size_bytes) {
@@ -31,8 +39,7 @@ ring::Task<void> resize_device(const ManagedSession& session, ServedLun& served)
         co_return;
     }
     if (std::exchange(served.failed_bytes, attributes.size_bytes) != attributes.size_bytes) {
-        log::error("session {} LUN {}: {}", session.sid, scsi::describe_lun(served.facts.lun),
-                   resized.error().message());
+        log::event(about(session, served, ipc::Event::resize_failed), "{}", resized.error().message());
     }
     if (resized.error().code == base::Errc::not_supported) {
         served.refused_bytes = attributes.size_bytes;
@@ -63,7 +70,7 @@ ring::Task<void> resize_devices(ManagedSession& session) {
     while (std::exchange(session.resize_again, false)) {
         for (std::size_t i = 0; i < session.luns.size() && is_up(session); ++i) {
             const std::shared_ptr<ServedLun> served = session.luns[i];
-            if (served->resize_later) {
+            if (served->resize_later && is_known_to_all_queues(session, *served)) {
                 co_await resize_device(session, *served);
             }
         }

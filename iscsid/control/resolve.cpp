@@ -50,7 +50,8 @@ base::Result<Endpoints> look_up(const std::string& host, std::uint16_t port, int
     addrinfo* found = nullptr;
     int rc = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found);
     if (rc != 0) {
-        return base::fail(base::Errc::transport, ::gai_strerror(rc));
+        const auto cause = rc == EAI_AGAIN ? base::Cause::name_service_silent : base::Cause::name_not_found;
+        return base::fail(base::Error{base::Errc::transport, ::gai_strerror(rc), cause});
     }
     Endpoints endpoints;
     for (const addrinfo* info = found; info != nullptr; info = info->ai_next) {

@@ -1,8 +1,8 @@
 // A restart is a crash: what a daemon before this one left in /run and in the kernel is taken back. Its
 // devices are served again at once, their requests wait; then each session logs in as after a drop.
 #include "block/udev.hpp"
+#include "control/about.hpp"
 #include "control/daemon.hpp"
-#include "control/log.hpp"
 #include "control/resize.hpp"
 #include "scsi/capacity.hpp"
 
@@ -16,6 +16,25 @@ using State = ManagedSession::State;
 
 constexpr base::Duration adopt_pause_first = std::chrono::seconds(1);
 constexpr base::Duration adopt_pause_most = std::chrono::minutes(1);
+
+std::optional<std::uint16_t> portal_group(const ManagedSession& session) {
+    std::optional<std::uint16_t> group;
+    if (session.opened.tpgt >= 0) {
+        group = static_cast<std::uint16_t>(session.opened.tpgt);
+    }
+    return group;
+}
+
+CompanionState companion_state(const ManagedSession& companion) {
+    CompanionState state;
+    state.isid = companion.isid;
+    state.down_since = companion.down_since;
+    state.portal_group = portal_group(companion);
+    state.time2wait_s = companion.opened.session.time2wait_s;
+    state.time2retain_s = companion.opened.session.time2retain_s;
+    state.reinstated_at = companion.reinstated_at;
+    return state;
+}
 
 } // namespace
 
@@ -58,15 +77,17 @@ ring::Task<void> Daemon::begin() {
 }
 
 bool Daemon::save(const ManagedSession& session) {
+    if (session.leader != nullptr) {
+        return save(*session.leader);
+    }
     SessionState state;
     state.sid = session.sid;
     state.node = session.node;
     state.isid = session.isid;
     state.initiator_name = session.initiator_name;
     state.down_since = session.down_since;
-    if (session.opened.tpgt >= 0) {
-        state.portal_group = static_cast<std::uint16_t>(session.opened.tpgt);
-    }
+    state.portal_group = portal_group(session);
+    state.logged_in_at = session.logged_in_at;
     state.time2wait_s = session.opened.session.time2wait_s;
     state.time2retain_s = session.opened.session.time2retain_s;
     state.reinstated_at = session.reinstated_at;
@@ -82,18 +103,23 @@ bool Daemon::save(const ManagedSession& session) {
             state.units.push_back(unit_state(*served));
         }
     }
+    for (const auto& companion : session.companions) {
+        if (companion->established) {
+            state.companions.push_back(companion_state(*companion));
+        }
+    }
     state.units.insert(state.units.end(), session.orphans.begin(), session.orphans.end());
     auto written = state_.write(state);
     if (!written) {
-        log::error("session {}: a restart of iscsid will not find it: {}", session.sid,
-                   written.error().message());
+        log::error(about(session), "a restart of iscsid will not find it: {}", written.error().message());
     }
     return written.has_value();
 }
 
 void Daemon::forget(std::uint32_t sid) {
     if (auto forgotten = state_.forget(sid); !forgotten) {
-        log::error("session {}: the next iscsid will bring it back: {}", sid, forgotten.error().message());
+        log::error(log::About{ipc::Event::message, sid}, "the next iscsid will bring it back: {}",
+                   forgotten.error().message());
     }
 }
 
@@ -116,9 +142,12 @@ ring::Task<void> Daemon::restore(SessionState state) {
     session.opened.session.time2retain_s = state.time2retain_s;
     session.reinstated_at = std::move(state.reinstated_at);
     session.down_since = state.down_since.value_or(ring::boot_time_now());
-    log::info("session {}: {} is taken over from the iscsid before", session.sid, session.title());
+    session.logged_in_at = state.logged_in_at;
+    log::event(about(session, ipc::Event::taken_over), "{} is taken over from the iscsid before",
+               session.title());
     co_await make_nexus(session);
     co_await assume_stranded(session);
+    co_await restore_companions(session, std::move(state.companions));
     recoveries_.spawn(bring_back(session, std::move(state.units)));
 }
 
@@ -128,8 +157,10 @@ ring::Task<void> Daemon::bring_back(ManagedSession& session, std::vector<UnitSta
     for (UnitState& unit : units) {
         taking.spawn(take_back(session, std::move(unit)));
     }
-    if (!session.ended_before) {
-        start_recovery(session); // one device that takes its time holds up no other
+    for (ManagedSession* member : family(session)) {
+        if (!session.ended_before) {
+            start_recovery(*member); // one device that takes its time holds up no other
+        }
     }
     co_await taking.join();
     co_await adopt_orphans(session);
@@ -154,22 +185,31 @@ ring::Task<void> Daemon::hand_over(ManagedSession& session) {
     if (!all_held) {
         co_return;
     }
-    std::vector<const shard::Lun*> luns;
-    for (const auto& served : session.luns) {
-        luns.push_back(served->lun.get());
-    }
-    auto idle = [&luns] { return std::ranges::all_of(luns, &shard::Lun::idle); };
     const base::TimePoint give_up_at = loop_->now() + std::chrono::seconds(2);
+    for (ManagedSession* member : family(session)) {
+        bool is_idle = co_await become_idle(*member, give_up_at);
+        if (!is_idle) {
+            co_return;
+        }
+    }
+    log::info(about(session), "its devices are quiesced");
+}
+
+ring::Task<bool> Daemon::become_idle(ManagedSession& session, base::TimePoint give_up_at) {
+    // Kept: one whose device does not start is taken off its shard meanwhile.
+    const std::vector<std::shared_ptr<ServedLun>> units = session.luns;
+    auto is_idle_unit = [](const auto& served) { return served->lun == nullptr || served->lun->idle(); };
+    auto idle = [&units, is_idle_unit] { return std::ranges::all_of(units, is_idle_unit); };
     while (loop_->now() < give_up_at) {
         ring::Call call(*loop_, session.shard.loop(), idle);
         bool is_idle = co_await call;
         if (is_idle) {
-            log::info("session {}: its devices are quiesced", session.sid);
-            co_return;
+            co_return true;
         }
         ring::Sleep pause(*loop_, loop_->now() + std::chrono::milliseconds(10));
         co_await pause;
     }
+    co_return false;
 }
 
 /// Devices that could not be taken back are tried again, one after the other.
@@ -196,20 +236,20 @@ ring::Task<void> Daemon::take_back(ManagedSession& session, UnitState unit) {
     served->shown_cache = unit.shown_cache;
     served->may_hold_writes = scsi::has_volatile_cache(served->facts);
     session.attaching.push_back(served);
-    const std::string lun = scsi::describe_lun(served->facts.lun);
     auto taken = co_await find_device(session, *served);
     if (taken) {
         // Whatever the unit is now, the device needs somebody who answers. A connection that was lost says
         // nothing about it: the path is down then, and is not opened again without a comparison.
         auto same = co_await compare_again(session, *served);
         if (!same && !is_cut_off(same.error())) {
-            log::error("session {}: {}", session.sid, same.error().message());
+            log::error(about(session), "{}", same.error().message());
             co_await bar(session, *served);
         }
+        co_await make_mirrors(session, *served);
         taken = co_await serve(session, *served);
     }
     if (!taken) {
-        log::error("session {} LUN {}: its device is not taken back: {}", session.sid, lun,
+        log::event(about(session, *served, ipc::Event::device_not_kept), "its device is not taken back: {}",
                    taken.error().message());
         // Not removed: it may be mounted.
         co_await take_off_shard(session, *served);
@@ -221,7 +261,8 @@ ring::Task<void> Daemon::take_back(ManagedSession& session, UnitState unit) {
         std::erase(session.attaching, served);
         co_return;
     }
-    log::info("session {} LUN {}: {} is served again", session.sid, lun, served->device->path());
+    log::event(about(session, *served, ipc::Event::device_kept), "{} is served again",
+               served->device->path());
     std::erase(session.attaching, served);
     session.luns.push_back(served);
     compare_size(*served); // the daemon before may have died before it told the kernel
@@ -233,6 +274,7 @@ ring::Task<base::Result<void>> Daemon::find_device(ManagedSession& session, Serv
     if (!request) {
         co_return base::fail(std::move(request.error()));
     }
+    request->queues = static_cast<unsigned>(session.companions.size()) + 1;
     auto device = co_await backends_->take_back(served.backend, std::move(*request));
     if (!device) {
         co_return base::fail(std::move(device.error()));

@@ -1,8 +1,8 @@
 // Before a logout: nobody may use the session's block devices, and what was written to them reaches the
 // target.
 #include "block/udev.hpp"
+#include "control/about.hpp"
 #include "control/daemon.hpp"
-#include "control/log.hpp"
 #include "ring/aside.hpp"
 #include "scsi/capacity.hpp"
 
@@ -94,6 +94,9 @@ ring::Task<base::Result<void>> Daemon::check_exports(ManagedSession& session, bo
         std::string who = fmt::format("{} has {} client(s)", used.first->device->path(), used.second);
         co_return base::fail(base::Errc::busy, std::move(who));
     }
+    if (and_seal) {
+        co_await seal(session); // the other queues, which nobody was at: clients come by the first one
+    }
     co_return base::Result<void>();
 }
 
@@ -104,8 +107,8 @@ ring::Task<base::Result<void>> Daemon::flush_devices(ManagedSession& session,
     for (block::DeviceClaim& claim : claims) {
         auto flushed = co_await claim.flush();
         if (!flushed) {
-            log::error("session {}: what was written to {} does not reach the target: {}", session.sid,
-                       claim.path(), flushed.error().message());
+            log::error(about(session), "what was written to {} does not reach the target: {}", claim.path(),
+                       flushed.error().message());
             all = base::fail(base::Errc::logout,
                              fmt::format("what was written to {} does not reach the target: {}", claim.path(),
                                          flushed.error().message()));

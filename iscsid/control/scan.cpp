@@ -59,6 +59,10 @@ bool was_carried_out(const shard::PassThroughReply& reply, const scsi::Dispositi
            key != unit_attention && key != not_ready && key != aborted_command;
 }
 
+tl::unexpected<base::Error> cancelled() {
+    return base::fail(base::Errc::cancelled, "the session is being ended");
+}
+
 scsi::Disposition disposition_of(const shard::PassThroughReply& reply) {
     return reply.outcome == session::Outcome::target_failure ? scsi::classify_service_response(reply.response)
                                                              : scsi::classify(reply.status, reply.sense);
@@ -66,18 +70,28 @@ scsi::Disposition disposition_of(const shard::PassThroughReply& reply) {
 
 } // namespace
 
-ring::Task<shard::PassThroughReply> Scanner::execute(const Ask& ask, std::vector<std::byte>& data) {
-    shard::PassThrough request;
-    request.lun = ask.lun;
-    request.cdb = ask.cdb.bytes;
-    request.cdb_bytes = ask.cdb.length;
-    request.data_in = data;
-    request.timeout = ask.timeout;
-    request.attribute = ask.attribute;
-    auto work = [this, &request] { return nexus_.execute(request); };
+ring::Task<std::vector<Scanner::Reply>> Scanner::execute_all(const std::vector<Ask>& asks) {
+    std::vector<shard::PassThrough> requests;
+    requests.reserve(asks.size());
+    for (const Ask& ask : asks) {
+        shard::PassThrough& request = requests.emplace_back();
+        request.lun = ask.lun;
+        request.cdb = ask.cdb.bytes;
+        request.cdb_bytes = ask.cdb.length;
+        request.data_in_bytes = ask.data_bytes;
+        request.timeout = ask.timeout;
+        request.attribute = ask.attribute;
+    }
+    auto work = [this, &requests] { return nexus_.execute_all(std::move(requests)); };
     ring::Call call(here_, there_, work);
-    auto reply = co_await call;
-    co_return reply;
+    auto replies = co_await call;
+    co_return replies;
+}
+
+ring::Task<Scanner::Reply> Scanner::execute(const Ask& ask) {
+    const std::vector<Ask> one(1, ask);
+    auto replies = co_await execute_all(one);
+    co_return std::move(replies.front());
 }
 
 void Scanner::pass_on(base::Lun lun, scsi::Disposition disposition) {
@@ -95,26 +109,47 @@ void Scanner::pass_on(base::Lun lun, scsi::Disposition disposition) {
 }
 
 ring::Task<Scanner::Answer> Scanner::ask(Ask ask) {
+    if (stopped()) {
+        co_return cancelled();
+    }
+    auto first = co_await execute(ask);
+    auto answer = co_await settle(ask, std::move(first));
+    co_return answer;
+}
+
+ring::Task<std::vector<Scanner::Answer>> Scanner::ask_all(std::vector<Ask> asks) {
+    std::vector<Answer> answers;
+    if (stopped()) {
+        answers.assign(asks.size(), cancelled());
+        co_return answers;
+    }
+    auto replies = co_await execute_all(asks);
+    for (std::size_t i = 0; i < asks.size(); ++i) {
+        auto settling = settle(asks[i], std::move(replies[i]));
+        auto answer = co_await std::move(settling);
+        answers.push_back(std::move(answer));
+    }
+    co_return answers;
+}
+
+ring::Task<Scanner::Answer> Scanner::settle(Ask ask, Reply reply) {
     scsi::RetryTimes times;
     times.busy = times.transition = limits::scsi_scan_timeout;
     scsi::Retry tries;
     tries.begin();
     bool started = false;
-    std::vector<std::byte> data(ask.data_bytes);
-    while (!stopped()) {
-        auto reply = co_await execute(ask, data);
+    for (;;) {
         scsi::Disposition disposition = disposition_of(reply);
         const bool lost = reply.outcome == session::Outcome::lost;
         if (!lost) {
             pass_on(ask.lun, disposition);
         }
         if (!lost && disposition.action == scsi::Action::success) {
-            data.resize(reply.received_bytes);
-            co_return Answer(std::move(data));
+            co_return Answer(std::move(reply.data));
         }
         base::Deadline again_at;
         if (!lost && ask.any_answer && was_carried_out(reply, disposition)) {
-            co_return Answer(std::move(data));
+            co_return Answer(std::move(reply.data));
         }
         if (!lost && disposition.action != scsi::Action::fail) {
             again_at = tries.next(disposition, here_.now(), times);
@@ -126,8 +161,11 @@ ring::Task<Scanner::Answer> Scanner::ask(Ask ask) {
             co_await start(ask.lun);
         }
         co_await pause(*again_at);
+        if (stopped()) {
+            co_return cancelled();
+        }
+        reply = co_await execute(ask);
     }
-    co_return base::fail(base::Errc::cancelled, "the session is being ended");
 }
 
 /// Whether it could be started shows in what comes behind.
@@ -135,10 +173,9 @@ ring::Task<void> Scanner::start(base::Lun lun) {
     Ask start;
     start.lun = lun;
     start.cdb = scsi::start_stop_unit(true);
-    std::vector<std::byte> nothing;
     int tries_left = limits::scsi_attentions_max;
     while (!stopped() && tries_left-- > 0) {
-        auto reply = co_await execute(start, nothing);
+        auto reply = co_await execute(start);
         if (reply.outcome == session::Outcome::lost) {
             break;
         }
@@ -274,20 +311,16 @@ ring::Task<base::Result<scsi::LunFacts>> Scanner::inspect_once(base::Lun lun) {
     }
     // What comes from here on may have changed behind the command that has read it.
     found_out_ = {};
-    auto paged = co_await read_pages(facts);
+    auto paged = co_await read_pages(facts, ready.has_value());
     if (!paged) {
         co_return base::fail(std::move(paged.error()));
     }
-    co_await read_access(facts);
-    if (!ready && nexus_alive_ && scsi::only_answers_inquiries(facts.access.state)) {
-        co_return Facts(std::move(facts));
+    auto read = co_await read_access(facts);
+    if (!read) {
+        co_return base::fail(std::move(read.error()));
     }
-    if (!ready) {
+    if (!ready && !scsi::only_answers_inquiries(facts.access.state)) {
         co_return base::fail(std::move(ready.error()));
-    }
-    auto rest = co_await read_rest(facts);
-    if (!rest) {
-        co_return base::fail(std::move(rest.error()));
     }
     co_return Facts(std::move(facts));
 }

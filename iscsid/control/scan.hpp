@@ -13,6 +13,7 @@
 #include "shard/nexus.hpp"
 
 #include <functional>
+#include <span>
 #include <vector>
 
 namespace iscsi::control {
@@ -54,6 +55,9 @@ public:
     /// doubt.
     bool met_doubt() const { return met_doubt_; }
 
+    /// Returns when the unit has answered TEST UNIT READY with good status. Errors as of inspect().
+    ring::Task<base::Result<void>> wait_until_ready(base::Lun lun);
+
     /// Makes what the unit holds in its write cache durable.
     ring::Task<base::Result<void>> synchronize_cache(base::Lun lun);
 
@@ -67,17 +71,24 @@ public:
 private:
     /// What one command brought: the bytes, or an Error that says what the target said.
     using Answer = base::Result<std::vector<std::byte>>;
+    /// What became of a command that was sent.
+    using Reply = shard::PassThroughReply;
 
     struct Ask {
         base::Lun lun;
         scsi::Cdb cdb;
-        std::size_t data_bytes = 0;
+        std::uint32_t data_bytes = 0;
         session::TaskAttribute attribute = session::TaskAttribute::simple;
         base::Duration timeout = base::limits::scsi_scan_timeout;
         bool any_answer = false; ///< that it was carried out is enough, whatever came of it
     };
 
     ring::Task<Answer> ask(Ask ask);
+    /// Several that do not depend on each other: one trip to the shard, and one to the target. Their answers
+    /// in their order.
+    ring::Task<std::vector<Answer>> ask_all(std::vector<Ask> asks);
+    /// What comes of the reply to its first attempt, or of the attempts that it deserves behind it.
+    ring::Task<Answer> settle(Ask ask, Reply reply);
     ring::Task<void> start(base::Lun lun);
     bool stopped() const { return end_ != nullptr && end_->is_set(); }
     ring::Task<void> pause(base::TimePoint until);
@@ -86,15 +97,19 @@ private:
     ring::Task<base::Result<UnitList>> try_luns();
     ring::Task<base::Result<scsi::LunFacts>> inspect_once(base::Lun lun);
     ring::Task<base::Result<void>> inquire(scsi::LunFacts& facts);
-    ring::Task<base::Result<void>> read_rest(scsi::LunFacts& facts);
-    ring::Task<void> read_access(scsi::LunFacts& facts);
-    ring::Task<shard::PassThroughReply> execute(const Ask& ask, std::vector<std::byte>& data);
-    ring::Task<base::Result<void>> wait_until_ready(base::Lun lun);
-    ring::Task<base::Result<void>> read_pages(scsi::LunFacts& facts);
-    ring::Task<base::Result<void>> read_capacity(scsi::LunFacts& facts);
-    ring::Task<base::Result<void>> read_modes(scsi::LunFacts& facts);
-    /// Pages are optional, the session is not.
-    void note_loss(const Answer& answer);
+    /// Optional as pages are; the session is not.
+    ring::Task<base::Result<void>> read_access(scsi::LunFacts& facts);
+    ring::Task<Reply> execute(const Ask& ask);
+    ring::Task<std::vector<Reply>> execute_all(const std::vector<Ask>& asks);
+    /// The VPD pages; of a port that serves data capacity and mode pages, too.
+    ring::Task<base::Result<void>> read_pages(scsi::LunFacts& facts, bool serves_data);
+    static std::vector<Ask> page_asks(const scsi::LunFacts& facts);
+    static base::Result<void> apply_pages(scsi::LunFacts& facts, std::span<Answer> answers);
+    static void add_rest(const scsi::LunFacts& facts, std::vector<Ask>& asks);
+    ring::Task<base::Result<void>> take_rest(scsi::LunFacts& facts, std::span<Answer> answers);
+    static Ask capacity16_ask(const scsi::LunFacts& facts);
+    ring::Task<base::Result<void>> read_capacity10(scsi::LunFacts& facts);
+    static base::Result<void> apply_modes(scsi::LunFacts& facts, std::span<Answer> answers);
 
     ring::Loop& here_;
     ring::Loop& there_;
@@ -102,7 +117,6 @@ private:
     News news_;
     const ring::Event* end_ = nullptr;
     scsi::Effects found_out_; ///< what the commands that follow will show
-    bool nexus_alive_ = true;
     bool met_doubt_ = false;
     bool doubtful_ = false; ///< by a unit attention, in the present turn of inspect()
     base::TimePoint began_at_;

@@ -3,12 +3,15 @@
 #include "control/scan.hpp"
 
 #include <array>
+#include <bitset>
 #include <utility>
 
 namespace iscsi::control {
 namespace {
 
 constexpr std::uint16_t page_bytes = 4096;
+constexpr std::uint32_t capacity16_bytes = 32;
+constexpr std::uint8_t mode_bytes = 252;
 constexpr std::uint8_t spc3 = 5;
 
 /// A page of VPD data and what it adds to the facts.
@@ -34,19 +37,9 @@ bool is_open(const base::Error& error) {
 
 } // namespace
 
-/// What only a port that serves data can say.
-ring::Task<base::Result<void>> Scanner::read_rest(scsi::LunFacts& facts) {
-    auto sized = co_await read_capacity(facts);
-    if (!sized) {
-        co_return sized;
-    }
-    auto modes = co_await read_modes(facts);
-    co_return modes;
-}
-
-ring::Task<void> Scanner::read_access(scsi::LunFacts& facts) {
-    if (facts.target_port_groups == 0 || !facts.identification.target_port_group || !nexus_alive_) {
-        co_return;
+ring::Task<base::Result<void>> Scanner::read_access(scsi::LunFacts& facts) {
+    if (facts.target_port_groups == 0 || !facts.identification.target_port_group) {
+        co_return base::Result<void>();
     }
     // The longer header tells how long a change may take; targets before SPC-4 refuse to be asked for it.
     for (const bool extended : {true, false}) {
@@ -55,34 +48,67 @@ ring::Task<void> Scanner::read_access(scsi::LunFacts& facts) {
         groups.cdb = scsi::report_target_port_groups(page_bytes, extended);
         groups.data_bytes = page_bytes;
         auto answer = co_await ask(groups);
-        note_loss(answer);
+        if (!answer && is_cut_off(answer.error())) {
+            co_return base::fail(std::move(answer.error()));
+        }
         if (answer && scsi::apply_target_port_groups(facts, *answer)) {
-            co_return;
+            co_return base::Result<void>();
         }
     }
     log::debug("REPORT TARGET PORT GROUPS: no answer that can be used");
+    co_return base::Result<void>();
 }
 
-ring::Task<base::Result<void>> Scanner::read_pages(scsi::LunFacts& facts) {
-    Ask vpd;
-    vpd.lun = facts.lun;
-    vpd.cdb = scsi::inquiry_vpd(scsi::vpd::supported_pages, page_bytes);
-    vpd.data_bytes = page_bytes;
-    auto supported = co_await ask(vpd);
+ring::Task<base::Result<void>> Scanner::read_pages(scsi::LunFacts& facts, bool serves_data) {
+    Ask list;
+    list.lun = facts.lun;
+    list.cdb = scsi::inquiry_vpd(scsi::vpd::supported_pages, page_bytes);
+    list.data_bytes = page_bytes;
+    auto supported = co_await ask(list);
     if (!supported && is_open(supported.error())) {
         co_return base::fail(std::move(supported.error()));
     }
-    if (!supported || !scsi::apply_supported_pages(facts, *supported)) {
-        co_return base::Result<void>();
+    if (supported && !scsi::apply_supported_pages(facts, *supported)) {
+        log::debug("VPD page 00h: no list of pages");
     }
+    std::vector<Ask> asks = page_asks(facts);
+    const std::size_t page_count = asks.size();
+    if (serves_data) {
+        add_rest(facts, asks);
+    }
+    // One trip for all: none depends on what another one says.
+    auto answers = co_await ask_all(std::move(asks));
+    const std::span all(answers);
+    auto applied = apply_pages(facts, all.first(page_count));
+    if (applied && serves_data) {
+        applied = co_await take_rest(facts, all.subspan(page_count));
+    }
+    co_return applied;
+}
+
+std::vector<Scanner::Ask> Scanner::page_asks(const scsi::LunFacts& facts) {
+    std::vector<Ask> asks;
     for (const Page& page : pages) {
-        if (!facts.vpd_pages.test(page.code)) {
+        if (facts.vpd_pages.test(page.code)) {
+            Ask& vpd = asks.emplace_back();
+            vpd.lun = facts.lun;
+            vpd.cdb = scsi::inquiry_vpd(page.code, page_bytes);
+            vpd.data_bytes = page_bytes;
+        }
+    }
+    return asks;
+}
+
+base::Result<void> Scanner::apply_pages(scsi::LunFacts& facts, std::span<Answer> answers) {
+    const std::bitset<256> asked = facts.vpd_pages;
+    std::size_t at = 0;
+    for (const Page& page : pages) {
+        if (!asked.test(page.code)) {
             continue;
         }
-        vpd.cdb = scsi::inquiry_vpd(page.code, page_bytes);
-        auto answer = co_await ask(vpd);
+        Answer& answer = answers[at++];
         if (!answer && is_open(answer.error())) {
-            co_return base::fail(std::move(answer.error()));
+            return base::fail(std::move(answer.error()));
         }
         if (!answer) {
             log::debug("VPD page {:02x}h: {}", page.code, answer.error().message());
@@ -90,29 +116,54 @@ ring::Task<base::Result<void>> Scanner::read_pages(scsi::LunFacts& facts) {
             log::debug("VPD page {:02x}h: {}", page.code, applied.error().message());
         }
     }
-    co_return base::Result<void>();
+    return {};
 }
 
-ring::Task<base::Result<void>> Scanner::read_capacity(scsi::LunFacts& facts) {
-    constexpr std::uint32_t capacity16_bytes = 32;
-    constexpr std::size_t capacity10_bytes = 8;
+/// What only a port that serves data can say. The long form of the capacity says more than the short one
+/// (physical block, provisioning); old targets have only that.
+void Scanner::add_rest(const scsi::LunFacts& facts, std::vector<Ask>& asks) {
+    if (facts.scsi_version >= spc3) {
+        asks.push_back(capacity16_ask(facts));
+    }
+    for (scsi::ModePage page : {scsi::ModePage::caching, scsi::ModePage::control}) {
+        Ask& sense = asks.emplace_back();
+        sense.lun = facts.lun;
+        sense.cdb = scsi::mode_sense6(page, mode_bytes);
+        sense.data_bytes = mode_bytes;
+    }
+}
+
+/// The answers to what add_rest() asks.
+ring::Task<base::Result<void>> Scanner::take_rest(scsi::LunFacts& facts, std::span<Answer> answers) {
+    if (facts.scsi_version >= spc3) {
+        Answer& sixteen = answers.front();
+        answers = answers.subspan(1);
+        if (!sixteen && is_open(sixteen.error())) {
+            co_return base::fail(std::move(sixteen.error()));
+        }
+        if (sixteen) {
+            auto sized = scsi::apply_read_capacity16(facts, *sixteen);
+            co_return sized ? apply_modes(facts, answers) : sized;
+        }
+    }
+    auto sized = co_await read_capacity10(facts);
+    co_return sized ? apply_modes(facts, answers) : sized;
+}
+
+Scanner::Ask Scanner::capacity16_ask(const scsi::LunFacts& facts) {
+    Ask sixteen;
+    sixteen.lun = facts.lun;
+    sixteen.cdb = scsi::read_capacity16(capacity16_bytes);
+    sixteen.data_bytes = capacity16_bytes;
+    return sixteen;
+}
+
+ring::Task<base::Result<void>> Scanner::read_capacity10(scsi::LunFacts& facts) {
+    constexpr std::uint32_t capacity10_bytes = 8;
     Ask ten;
     ten.lun = facts.lun;
     ten.cdb = scsi::read_capacity10();
     ten.data_bytes = capacity10_bytes;
-    Ask sixteen = ten;
-    sixteen.cdb = scsi::read_capacity16(capacity16_bytes);
-    sixteen.data_bytes = capacity16_bytes;
-    // The long form says more (physical block, provisioning); old targets have only the short one.
-    if (facts.scsi_version >= spc3) {
-        auto answer = co_await ask(sixteen);
-        if (answer) {
-            co_return scsi::apply_read_capacity16(facts, *answer);
-        }
-        if (answer.error().code != base::Errc::login) {
-            co_return base::fail(std::move(answer.error()));
-        }
-    }
     auto answer = co_await ask(ten);
     if (!answer) {
         co_return base::fail(std::move(answer.error()));
@@ -124,6 +175,7 @@ ring::Task<base::Result<void>> Scanner::read_capacity(scsi::LunFacts& facts) {
     if (!*too_large) {
         co_return base::Result<void>();
     }
+    const Ask sixteen = capacity16_ask(facts);
     auto large = co_await ask(sixteen);
     if (!large) {
         co_return base::fail(std::move(large.error()));
@@ -131,16 +183,10 @@ ring::Task<base::Result<void>> Scanner::read_capacity(scsi::LunFacts& facts) {
     co_return scsi::apply_read_capacity16(facts, *large);
 }
 
-ring::Task<base::Result<void>> Scanner::read_modes(scsi::LunFacts& facts) {
-    constexpr std::uint8_t mode_bytes = 252;
-    for (scsi::ModePage page : {scsi::ModePage::caching, scsi::ModePage::control}) {
-        Ask sense;
-        sense.lun = facts.lun;
-        sense.cdb = scsi::mode_sense6(page, mode_bytes);
-        sense.data_bytes = mode_bytes;
-        auto answer = co_await ask(sense);
+base::Result<void> Scanner::apply_modes(scsi::LunFacts& facts, std::span<Answer> answers) {
+    for (Answer& answer : answers) {
         if (!answer && is_open(answer.error())) {
-            co_return base::fail(std::move(answer.error()));
+            return base::fail(std::move(answer.error()));
         }
         if (!answer) {
             log::debug("MODE SENSE: {}", answer.error().message());
@@ -148,13 +194,7 @@ ring::Task<base::Result<void>> Scanner::read_modes(scsi::LunFacts& facts) {
             log::debug("MODE SENSE: {}", applied.error().message());
         }
     }
-    co_return base::Result<void>();
-}
-
-void Scanner::note_loss(const Answer& answer) {
-    if (!answer && answer.error().code == base::Errc::transport) {
-        nexus_alive_ = false;
-    }
+    return {};
 }
 
 } // namespace iscsi::control

@@ -1,8 +1,8 @@
 // What targets say about their units beside what they were asked: logged, and looked after. A look waits for
 // no other one and for no block device: its users may be waiting for the look.
+#include "control/about.hpp"
 #include "control/absent.hpp"
 #include "control/daemon.hpp"
-#include "control/log.hpp"
 #include "control/scan.hpp"
 #include "records/fields.hpp"
 #include "scsi/capacity.hpp"
@@ -25,20 +25,20 @@ constexpr base::Duration recovery_step = std::chrono::seconds(1);
 
 struct Words {
     Effect effect;
-    log::Level level;
+    ipc::Event event;
     const char* text;
 };
 
 /// The first that fits is what a person reads.
 constexpr std::array words{
-    Words{Effect::thin_exhausted, log::Level::error, "the target has no space left: writes fail"},
-    Words{Effect::deferred_error, log::Level::error, "a write failed after it was acknowledged"},
-    Words{Effect::our_fault, log::Level::error, "the target found fault with the data sent to it"},
-    Words{Effect::unit_gone, log::Level::error, "the target has no such unit any more"},
-    Words{Effect::thin_threshold, log::Level::warning, "the target will run out of space soon"},
-    Words{Effect::reservations_changed, log::Level::warning, "a reservation may be gone"},
-    Words{Effect::asymmetric_access_changed, log::Level::info, "its access states are looked at"},
-    Words{Effect::luns_changed, log::Level::info, "the target's units are looked at"},
+    Words{Effect::thin_exhausted, ipc::Event::space_exhausted, "the target has no space left: writes fail"},
+    Words{Effect::deferred_error, ipc::Event::write_failed, "a write failed after it was acknowledged"},
+    Words{Effect::our_fault, ipc::Event::data_refused, "the target found fault with the data sent to it"},
+    Words{Effect::unit_gone, ipc::Event::lun_removed, "the target has no such unit any more"},
+    Words{Effect::thin_threshold, ipc::Event::space_low, "the target will run out of space soon"},
+    Words{Effect::reservations_changed, ipc::Event::reservation_lost, "a reservation may be gone"},
+    Words{Effect::asymmetric_access_changed, ipc::Event::lun_changed, "its access states are looked at"},
+    Words{Effect::luns_changed, ipc::Event::units_changed, "the target's units are looked at"},
 };
 
 void tell(const ManagedSession& session, base::Lun lun, scsi::Effects news, scsi::SenseCode sense) {
@@ -47,9 +47,8 @@ void tell(const ManagedSession& session, base::Lun lun, scsi::Effects news, scsi
     }
     const auto* found = std::ranges::find_if(words, [&](const Words& one) { return news.has(one.effect); });
     const bool silent = found == words.end();
-    log::write(silent ? log::Level::info : found->level,
-               fmt::format("session {} LUN {}: {}{}{}", session.sid, scsi::describe_lun(lun),
-                           scsi::describe(sense), silent ? "" : ": ", silent ? "" : found->text));
+    log::event(about(session, lun, silent ? ipc::Event::lun_changed : found->event), "{}{}{}",
+               scsi::describe(sense), silent ? "" : ": ", silent ? "" : found->text);
 }
 
 /// The list of units has changed.
@@ -75,10 +74,14 @@ void Daemon::on_lun_news(ManagedSession& session, base::Lun lun, const scsi::Dis
     }
     const base::TimePoint now = loop_->now();
     const auto served = find_served(session, lun);
+    const bool is_open = session.resumed_in == session.openings;
+    if (is_open && news.effects.has(Effect::identity_doubt)) {
+        doubt_others(session, lun);
+    }
     if (served != nullptr && news.effects.has(Effect::not_compared)) {
         on_given_up(session, *served);
     }
-    if (served != nullptr && session.resumed_in != session.openings) {
+    if (served != nullptr && !is_open) {
         served->cache.on_attention(news.effects);
     }
     if (served != nullptr && news.effects.has(Effect::writes_lost)) {
@@ -92,20 +95,25 @@ void Daemon::on_lun_news(ManagedSession& session, base::Lun lun, const scsi::Dis
         // An asynchronous event can name any number: only what it says of the target counts.
         tell(session, lun, session.told.news(news.effects, now), news.sense);
     }
+    ManagedSession& leader = leader_of(session); // scans
     if (news.effects.has(Effect::luns_changed)) {
-        note_luns(session, now);
+        note_luns(leader, now);
     }
     if (news.effects.has(Effect::asymmetric_access_changed)) {
-        note_absent(session, now); // mostly it is not one unit that changes, and nothing is sent to these
+        note_absent(leader, now); // mostly it is not one unit that changes, and nothing is sent to these
     }
     begin_reacting(session);
+    if (&leader != &session) {
+        begin_reacting(leader);
+    }
 }
 
 void Daemon::on_news_missed(ManagedSession& session) {
     if (session.state == State::ending) {
         return;
     }
-    note_luns(session, loop_->now());
+    note_luns(leader_of(session), loop_->now());
+    begin_reacting(leader_of(session));
     for (const auto* units : {&session.luns, &session.attaching}) {
         for (const auto& served : *units) {
             session.agenda.note(served->facts.lun, Effect::identity_doubt, loop_->now());
@@ -117,8 +125,8 @@ void Daemon::on_news_missed(ManagedSession& session) {
 /// Its Lun sends nothing any more, as if it had been told to.
 void Daemon::on_given_up(ManagedSession& session, ServedLun& served) {
     if (!std::exchange(served.barred, true)) {
-        log::error("session {} LUN {}: not known for {} s whether it is still {}: I/O fails until it is",
-                   session.sid, scsi::describe_lun(served.facts.lun),
+        log::event(about(session, served, ipc::Event::lun_doubtful),
+                   "not known for {} s whether it is still {}: I/O fails until it is",
                    std::chrono::duration_cast<std::chrono::seconds>(config_.doubt_max).count(),
                    scsi::identity(served.facts));
     }
@@ -173,7 +181,7 @@ ring::Task<void> Daemon::scan_again(ManagedSession& session) {
     std::string note;
     auto scanned = co_await scan_and_attach(session, note);
     if (!scanned && session.state != State::ending) {
-        log::warning("session {}: {}", session.sid, scanned.error().message());
+        log::warning(about(session), "{}", scanned.error().message());
     }
     session.rescanning = false;
 }

@@ -269,7 +269,11 @@ base::Result<shard::TcpOptions> tcp_options(const Record& record) {
     options.hardware_address = bound_to(record, Key::iface_hwaddress);
     options.local_address = bound_to(record, Key::iface_ipaddress);
     if (record.kind() == records::RecordKind::node) {
-        options.window_bytes = static_cast<int>(record.number(Key::conn_window_size));
+        // The default is in every record, whether anybody wanted it or not; most systems would cap it to
+        // less, and what the kernel chooses grows as far as the way to the target needs.
+        if (record.text(Key::conn_window_size) != records::default_text(Key::conn_window_size)) {
+            options.window_bytes = static_cast<int>(record.number(Key::conn_window_size));
+        }
         options.congestion_control = record.text(Key::conn_congestion_control);
     }
     return options;

@@ -39,6 +39,16 @@ void describe(F& member, T& place) {
     member("portal_group", place.portal_group);
 }
 
+template <class F, Stored<CompanionState> T>
+void describe(F& member, T& companion) {
+    member.hex("isid", companion.isid, 12);
+    member("down_since_ns", companion.down_since);
+    member("portal_group", companion.portal_group);
+    member("time2wait_s", companion.time2wait_s);
+    member("time2retain_s", companion.time2retain_s);
+    member("reinstated_at", companion.reinstated_at);
+}
+
 template <class F, Stored<SessionState> T>
 void describe(F& member, T& state) {
     member("sid", state.sid);
@@ -46,6 +56,7 @@ void describe(F& member, T& state) {
     member.hex("isid", state.isid, 12);
     member("initiator_name", state.initiator_name);
     member("down_since_ns", state.down_since);
+    member.later("logged_in_at_ns", state.logged_in_at);
     member.later("portal_group", state.portal_group);
     member.later("time2wait_s", state.time2wait_s);
     member.later("time2retain_s", state.time2retain_s);
@@ -53,6 +64,7 @@ void describe(F& member, T& state) {
     member("logging_in", state.logging_in);
     member("ending", state.ending);
     member("units", state.units);
+    member.rare("companions", state.companions);
 }
 
 namespace {
@@ -95,8 +107,30 @@ Result<void> check_units(const std::vector<UnitState>& units) {
     return {};
 }
 
+Result<void> check_companions(const SessionState& state) {
+    std::set<std::uint64_t> isids{state.isid.value()};
+    for (const CompanionState& companion : state.companions) {
+        const bool is_below_zero = companion.down_since && *companion.down_since < base::Duration::zero();
+        if (companion.isid.value() > isid_max || is_below_zero ||
+            !isids.insert(companion.isid.value()).second) {
+            return fail(Errc::invalid, "a companion has no isid of its own, or a time that is out of range");
+        }
+    }
+    if (isids.size() > base::limits::queues_max) {
+        return fail(Errc::invalid, "there are too many companions");
+    }
+    return {};
+}
+
+/// Over what was understood, not over its spelling, where that is not ours.
+bool has_checksum(const ipc::JsonValue& session, const std::string& crc) {
+    const std::string spelling(session.spelling());
+    return checksum(spelling) == crc ||
+           checksum(ipc::text_of(ipc::Json::parse(spelling, nullptr, false))) == crc;
+}
+
 /// The "session" member, when its checksum and the version are right.
-Result<ipc::Json> open_envelope(ipc::Json file) {
+Result<ipc::JsonValue> open_envelope(const ipc::JsonValue& file) {
     std::uint64_t version = 0;
     std::string crc;
     ipc::JsonReader reader(file);
@@ -109,12 +143,11 @@ Result<ipc::Json> open_envelope(ipc::Json file) {
     if (!reader.error().empty()) {
         return fail(Errc::invalid, reader.error());
     }
-    auto session = file.find("session");
-    // Over what was understood, not over its spelling.
-    if (session == file.end() || !session->is_object() || checksum(ipc::text_of(*session)) != crc) {
+    const ipc::JsonValue session = file.find("session");
+    if (!session || !session.is_object() || !has_checksum(session, crc)) {
         return fail(Errc::invalid, "it is damaged: the checksum is another one");
     }
-    return std::move(*session);
+    return session;
 }
 
 } // namespace
@@ -132,10 +165,16 @@ Result<void> check_state(const SessionState& state) {
     if (state.down_since && *state.down_since < base::Duration::zero()) {
         return fail(Errc::invalid, "down_since_ns is out of range");
     }
+    if (state.logged_in_at && *state.logged_in_at < base::Duration::zero()) {
+        return fail(Errc::invalid, "logged_in_at_ns is out of range");
+    }
     if (!state.initiator_name.empty()) {
         if (auto named = base::check_iscsi_name(state.initiator_name); !named) {
             return named;
         }
+    }
+    if (auto companions = check_companions(state); !companions) {
+        return companions;
     }
     return check_units(state.units);
 }
@@ -143,7 +182,7 @@ Result<void> check_state(const SessionState& state) {
 std::string state_text(const SessionState& state) {
     ipc::JsonWriter writer;
     describe(writer, state);
-    const std::string session = ipc::text_of(writer.object);
+    const std::string session = writer.text();
     return fmt::format("{{\"v\":{},\"crc32c\":\"{}\",\"session\":{}}}\n", state_version, checksum(session),
                        session);
 }
@@ -156,7 +195,7 @@ Result<SessionState> parse_state(std::string_view text) {
     if (!file) {
         return fail(std::move(file.error()));
     }
-    auto session = open_envelope(std::move(*file));
+    auto session = open_envelope(file->root());
     if (!session) {
         return fail(std::move(session.error()));
     }

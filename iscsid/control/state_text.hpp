@@ -38,6 +38,18 @@ struct ReinstatedAt {
     friend bool operator==(const ReinstatedAt&, const ReinstatedAt&) = default;
 };
 
+/// A session beside the first one, for one more queue of each device.
+struct CompanionState {
+    base::Isid isid;
+    std::optional<base::Duration> down_since; ///< as below, and the others too
+    std::optional<std::uint16_t> portal_group;
+    std::uint16_t time2wait_s = 0;
+    std::uint16_t time2retain_s = 0;
+    std::optional<ReinstatedAt> reinstated_at;
+
+    friend bool operator==(const CompanionState&, const CompanionState&) = default;
+};
+
 struct SessionState {
     std::uint32_t sid = 0; ///< from 1
     records::Record node{records::RecordKind::node};
@@ -46,13 +58,15 @@ struct SessionState {
     /// CLOCK_BOOTTIME when the connection was lost, so that the replacement timeout counts on in the next
     /// daemon; empty while the path is up.
     std::optional<base::Duration> down_since;
-    std::optional<std::uint16_t> portal_group; ///< of the connection, or of the last one, when it is known
-    std::uint16_t time2wait_s = 0;             ///< negotiated last: how long the target keeps
-    std::uint16_t time2retain_s = 0;           ///< what it has of a connection that it saw lost
+    std::optional<base::Duration> logged_in_at; ///< CLOCK_BOOTTIME of the first login, when it is known
+    std::optional<std::uint16_t> portal_group;  ///< of the connection, or of the last one, when it is known
+    std::uint16_t time2wait_s = 0;              ///< negotiated last: how long the target keeps
+    std::uint16_t time2retain_s = 0;            ///< what it has of a connection that it saw lost
     std::optional<ReinstatedAt> reinstated_at;
     bool logging_in = false; ///< the first login and scan were not done yet
     bool ending = false;     ///< a logout was past the point where it can be refused
     std::vector<UnitState> units;
+    std::vector<CompanionState> companions; ///< the first serves queue 1; fewer than limits::queues_max
 
     friend bool operator==(const SessionState&, const SessionState&) = default;
 };

@@ -35,7 +35,8 @@ TEST_CASE("another user gets the list of sessions and nothing else") {
     SECTION("no other request, however many come with it") {
         for (const ipc::Request& request :
              {ipc::Request(login_request("1")), ipc::Request(ipc::Logout{1}), ipc::Request(ipc::Rescan{1}),
-              ipc::Request(ipc::Stop()), ipc::Request(ipc::Info()), ipc::Request(ipc::Discover())}) {
+              ipc::Request(ipc::Stop()), ipc::Request(ipc::Info()), ipc::Request(ipc::Discover()),
+              ipc::Request(ipc::Monitor())}) {
             Client guest(f, f.connect_as_guest());
             REQUIRE(guest.send(ipc::encode(1, request) + ipc::encode(2, ipc::Request(ipc::Sessions()))));
             ipc::TaggedReply reply = guest.reply();
@@ -60,11 +61,13 @@ TEST_CASE("another user gets the list of sessions and nothing else") {
     }
 }
 
-TEST_CASE("of the list that other users get, CHAP names and secrets are left out") {
+TEST_CASE("of the list that other users get, CHAP names, secrets and the words of failures are left out") {
     ipc::SessionsReply list;
     ipc::SessionSnapshot session;
     session.target = "iqn.2026-01.example:disk";
     session.chap = {"name-1", "secret-1", "name-2", "secret-2"};
+    session.last_error = "node.session.auth.password: /etc/iscsi/my-secret: Permission denied";
+    session.down_s = 95;
     list.sessions = {session, session};
     ipc::Reply reply(list);
     control::take_secrets_out(reply);
@@ -72,6 +75,9 @@ TEST_CASE("of the list that other users get, CHAP names and secrets are left out
     CHECK(line.find("iqn.2026-01.example:disk") != std::string::npos);
     CHECK(line.find("name-") == std::string::npos);
     CHECK(line.find("secret-") == std::string::npos);
+    CHECK(line.find("my-secret") == std::string::npos);
+    CHECK(line.find("auth.password") == std::string::npos);
+    CHECK(line.find("\"down_s\":95") != std::string::npos);
 }
 
 TEST_CASE("other users cannot keep root out") {

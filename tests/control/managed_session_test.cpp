@@ -101,3 +101,78 @@ TEST_CASE("what is shown of a session are the states of the protocol", "[rfc7143
     CHECK(shown.connection_state == row.connection);
     CHECK(shown.session_state == row.session);
 }
+
+TEST_CASE("a queue that is down is shown beside those that are up") {
+    using State = control::ManagedSession::State;
+    Scene scene;
+    control::ManagedSession& session = *scene.session;
+    session.state = State::running;
+    CHECK(session.snapshot({}).queues.empty());
+    for (int i = 0; i < 2; ++i) {
+        auto made = std::make_unique<control::ManagedSession>(session.listener, session.sid, session.node,
+                                                              session.shard);
+        made->leader = &session;
+        made->state = State::running;
+        session.companions.push_back(std::move(made));
+    }
+    control::ManagedSession& lost = *session.companions[1];
+    lost.state = State::recovering;
+    lost.recoveries = 3;
+    lost.failed_recoveries = 1;
+    lost.down_since = ring::boot_time_now() - 30s;
+    lost.last_error = "Connection refused";
+    const auto shown = session.snapshot({});
+    CHECK_FALSE(shown.down_s);
+    REQUIRE(shown.queues.size() == 2);
+    CHECK(shown.queues[0] == ipc::QueueSnapshot{1, ipc::SessionState::logged_in, 0, 0, {}, ""});
+    CHECK(shown.queues[1].number == 2);
+    CHECK(shown.queues[1].session_state == ipc::SessionState::failed);
+    CHECK(shown.queues[1].down_s.value_or(0) >= 30);
+    CHECK(shown.queues[1].recoveries == 3);
+    CHECK(shown.queues[1].failed_recoveries == 1);
+    CHECK(shown.queues[1].last_error == "Connection refused");
+}
+
+TEST_CASE(
+    "what is shown of a session says how old it is, since when it is down and why, and what is not shown") {
+    using State = control::ManagedSession::State;
+    Scene scene;
+    control::ManagedSession& session = *scene.session;
+    auto shown = session.snapshot({});
+    CHECK_FALSE(shown.age_s);
+    CHECK_FALSE(shown.down_s);
+    CHECK(shown.authentication == "None");
+    session.logged_in_at = ring::boot_time_now() - 90s;
+    session.down_since = ring::boot_time_now() - 30s;
+    session.last_error = "Connection refused";
+    session.absent[base::Lun(0x0005000000000000ULL)] = {"LUN 5: not ready", true};
+    session.state = State::recovering;
+    shown = session.snapshot({});
+    CHECK(shown.age_s.value_or(0) >= 90);
+    CHECK(shown.down_s.value_or(0) >= 30);
+    CHECK(shown.down_s.value_or(0) < shown.age_s.value_or(0));
+    CHECK(shown.last_error == "Connection refused");
+    CHECK(shown.absent == std::vector<ipc::AbsentLun>{{5, "LUN 5: not ready"}});
+    session.state = State::running;
+    shown = session.snapshot({});
+    CHECK_FALSE(shown.down_s);
+    CHECK(shown.last_error.empty());
+    // A clock that was set back makes nothing older than it can be.
+    session.logged_in_at = ring::boot_time_now() + 90s;
+    CHECK(session.snapshot({}).age_s == 0);
+}
+
+TEST_CASE("what is shown of a session says which way CHAP went, and others than root are told that, too") {
+    records::Record node = Scene::some_node();
+    const auto authentication = [&] {
+        Scene scene(node);
+        return scene.session->snapshot({}).authentication;
+    };
+    CHECK(authentication() == "None");
+    REQUIRE(node.set(records::Key::session_username, "user"));
+    CHECK(authentication() == "None"); // without a secret there is none
+    REQUIRE(node.set(records::Key::session_password, "secret123456"));
+    CHECK(authentication() == "CHAP");
+    REQUIRE(node.set(records::Key::session_password_in, "another12345"));
+    CHECK(authentication() == "mutual CHAP");
+}

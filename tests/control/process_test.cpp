@@ -281,6 +281,7 @@ TEST_CASE("a program that a protected daemon runs is an ordinary one") {
     ::sigemptyset(&blocked);
     ::sigaddset(&blocked, SIGTERM);
     int ended = test::in_child([&] {
+        ::signal(SIGHUP, SIG_DFL); // whoever runs the tests may have it ignored
         process::protect_memory();
         const std::string score = first_line("/proc/self/oom_score_adj");
         const int flusher = ::prctl(get_io_flusher, 0, 0, 0, 0);

@@ -33,6 +33,10 @@ TEST_CASE("a session that was tried as often as its record allows is given up: r
     CHECK(user.execute(NbdUser::Type::read) != 0);
     bench.turn_for(1500ms);
     CHECK(connections() == 3);
+    const auto list = std::get<ipc::SessionsReply>(bench.ask(ipc::Sessions{}));
+    CHECK(list.sessions.at(0).failed_recoveries == 1);
+    CHECK(list.sessions.at(0).recoveries == 0);
+    CHECK(list.sessions.at(0).down_s);
     REQUIRE(std::holds_alternative<ipc::Done>(bench.ask(ipc::Logout{1})));
     bench.server.with([](Target& target) { target.clear(); });
     CHECK(bench.log_in().luns.size() == 1);

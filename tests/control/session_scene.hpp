@@ -27,10 +27,14 @@ public:
 };
 
 struct SessionScene {
-    SessionScene() {
+    static records::Record some_node() {
         records::Record node(records::RecordKind::node);
         REQUIRE(node.set(records::Key::node_name, "iqn.2026-01.example:disk"));
         REQUIRE(node.set(records::Key::conn_address, "127.0.0.1"));
+        return node;
+    }
+
+    explicit SessionScene(const records::Record& node = some_node()) {
         shard::ShardConfig config;
         config.pool_bytes = 1 << 20;
         auto started = shard::Shard::start(config);

@@ -65,6 +65,17 @@ TEST_CASE("a record's values are what is offered") {
     CHECK(request.login.chap.username.empty());
 }
 
+TEST_CASE("socket buffers are the kernel's choice until a record has another size than the default") {
+    records::Record record = node();
+    CHECK(request_of(record).tcp.window_bytes == 0);
+    REQUIRE(record.set("node.conn[0].tcp.window_size", "1048576"));
+    CHECK(request_of(record).tcp.window_bytes == 1048576);
+    REQUIRE(record.set("node.conn[0].tcp.window_size", "524288"));
+    CHECK(request_of(record).tcp.window_bytes == 0);
+    REQUIRE(record.set("node.conn[0].tcp.window_size", "0"));
+    CHECK(request_of(record).tcp.window_bytes == 0);
+}
+
 TEST_CASE("FirstBurstLength is never offered larger than MaxBurstLength", "[rfc7143-13.14]") {
     records::Record record = node();
     REQUIRE(record.set("node.session.iscsi.FirstBurstLength", "262144"));

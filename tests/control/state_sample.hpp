@@ -74,8 +74,8 @@ inline scsi::LunFacts facts(std::uint64_t lun) {
 
 inline SessionState session(std::uint32_t sid) {
     SessionState state;
-    auto& [number, node, isid, initiator_name, down_since, portal_group, time2wait_s, time2retain_s,
-           reinstated_at, logging_in, ending, units] = state;
+    auto& [number, node, isid, initiator_name, down_since, logged_in_at, portal_group, time2wait_s,
+           time2retain_s, reinstated_at, logging_in, ending, units, companions] = state;
     number = sid;
     (void)node.set(records::Key::node_name, "iqn.2001-04.com.example:t1");
     (void)node.set(records::Key::conn_address, "fe80::1%eth0");
@@ -87,6 +87,7 @@ inline SessionState session(std::uint32_t sid) {
     isid = base::Isid(0x80ffffffffff);
     initiator_name = "iqn.2016-04.com.example:initiator";
     down_since = base::Duration(INT64_MAX);
+    logged_in_at = base::Duration(1);
     portal_group = 65535;
     time2wait_s = 3600;
     time2retain_s = 65535;
@@ -96,6 +97,8 @@ inline SessionState session(std::uint32_t sid) {
     units = {{facts(0), block::Backend::ublk, 1, false},
              {facts(0x4001000000000000), block::Backend::nbd, 0xffffffffffffffff, true},
              {facts(0xffffffffffffffff), block::Backend::socket, 0x8000000000000000, true}};
+    companions = {{base::Isid(0x80fffffffffe), std::nullopt, std::nullopt, 0, 0, std::nullopt},
+                  {base::Isid(0), base::Duration(1), 65535, 3600, 65535, ReinstatedAt{"::1", 65535, 1}}};
     return state;
 }
 
