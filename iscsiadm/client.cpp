@@ -2,6 +2,7 @@
 
 #include "messages.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -70,6 +71,11 @@ bool runs_well(const std::string& command) {
 
 } // namespace
 
+base::Error no_answer_for(std::chrono::seconds within) {
+    return base::Error{base::Errc::request_timed_out,
+                       fmt::format("iscsid has not answered for {} s", within.count())};
+}
+
 Client::Client(Client&& other) noexcept {
     *this = std::move(other);
 }
@@ -81,6 +87,8 @@ Client& Client::operator=(Client&& other) noexcept {
     std::swap(sent_, other.sent_);
     std::swap(received_, other.received_);
     std::swap(replies_, other.replies_);
+    std::swap(output_, other.output_);
+    std::swap(closed_, other.closed_);
     std::swap(broken_, other.broken_);
     return *this;
 }
@@ -91,7 +99,8 @@ Client::~Client() {
     }
 }
 
-base::Result<Client> Client::connect(const records::Paths& paths) {
+base::Result<Client> Client::connect(const records::Paths& paths,
+                                     std::optional<std::chrono::seconds> within) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     std::string path = paths.ipc_socket();
@@ -105,9 +114,15 @@ base::Result<Client> Client::connect(const records::Paths& paths) {
         return base::fail(error_of_connect(errno));
     }
     Client client(socket);
+    if (within) {
+        const timeval longest{within->count(), 0};
+        if (setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &longest, sizeof longest) != 0) {
+            return base::fail(error_of_connect(errno));
+        }
+    }
     // Blocking, so that a full backlog waits its turn; non-blocking from then on.
     if (::connect(socket, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-        return base::fail(error_of_connect(errno));
+        return base::fail(within && errno == EAGAIN ? no_answer_for(*within) : error_of_connect(errno));
     }
     return client;
 }
@@ -120,8 +135,11 @@ std::uint64_t Client::post(const ipc::Request& request) {
 base::Result<ipc::Reply> Client::wait(std::uint64_t id) {
     for (;;) {
         if (auto found = replies_.find(id); found != replies_.end()) {
-            ipc::Reply reply = std::move(found->second);
-            replies_.erase(found);
+            ipc::Reply reply = std::move(found->second.front());
+            found->second.pop_front();
+            if (found->second.empty()) {
+                replies_.erase(found);
+            }
             if (auto* error = std::get_if<ipc::ErrorReply>(&reply)) {
                 return base::fail(std::move(error->error));
             }
@@ -158,6 +176,12 @@ std::optional<std::size_t> Client::wait_any(std::span<const std::uint64_t> ids,
     }
 }
 
+std::size_t Client::successes() const {
+    return static_cast<std::size_t>(std::ranges::count_if(replies_, [](const auto& entry) {
+        return !std::holds_alternative<ipc::ErrorReply>(entry.second.front());
+    }));
+}
+
 base::Result<void> Client::flush() {
     while (sent_ != unsent_.size()) {
         if (auto done = exchange(); !done) {
@@ -169,9 +193,15 @@ base::Result<void> Client::flush() {
 
 base::Result<void> Client::exchange(int milliseconds) {
     bool sending = sent_ != unsent_.size();
-    pollfd waiting{socket_, static_cast<short>(sending ? POLLIN | POLLOUT : POLLIN), 0};
-    if (poll(&waiting, 1, milliseconds) < 0 && errno != EINTR) {
+    // Without a descriptor poll() passes over the second.
+    std::array<pollfd, 2> both{
+        {{socket_, static_cast<short>(sending ? POLLIN | POLLOUT : POLLIN), 0}, {output_, 0, 0}}};
+    const pollfd& waiting = both.front();
+    if (poll(both.data(), both.size(), milliseconds) < 0 && errno != EINTR) {
         return base::fail(broken_connection("cannot be waited for"));
+    }
+    if ((both.back().revents & (POLLERR | POLLHUP | POLLNVAL)) != 0) {
+        return base::fail(base::Errc::cancelled, "nobody reads the output any more");
     }
     if ((waiting.revents & POLLOUT) != 0) {
         if (auto sent = send_some(); !sent) {
@@ -208,6 +238,7 @@ base::Result<void> Client::send_some() {
 base::Result<void> Client::receive_some() {
     std::array<char, 65536> bytes;
     ssize_t n = recv(socket_, bytes.data(), bytes.size(), MSG_DONTWAIT);
+    closed_ = n == 0 || (n < 0 && errno == ECONNRESET);
     if (n == 0) {
         return base::fail(broken_connection("was closed before the answer came"));
     }
@@ -240,7 +271,7 @@ base::Result<void> Client::take_lines() {
         if (reply->id == 0 && error != nullptr) {
             return base::fail(error->error);
         }
-        replies_.insert_or_assign(reply->id, std::move(reply->reply));
+        replies_[reply->id].push_back(std::move(reply->reply));
     }
 }
 

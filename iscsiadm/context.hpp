@@ -22,6 +22,9 @@ int run_session(const Context& context);
 int run_iface(const Context& context);
 int run_host(const Context& context);
 int run_fw(const Context& context);
+int run_doctor(const Context& context);
+int run_top(const Context& context);
+int run_monitor(const Context& context);
 
 /// -n and -v on one record: all pairs or none. Names are looked at before the first value is set.
 base::Result<void> modify_all(records::Record& record, const Options& options);

@@ -1,12 +1,14 @@
 #include "discover.hpp"
 
 #include "actions.hpp"
+#include "advice.hpp"
 #include "base/text.hpp"
 #include "client.hpp"
 #include "json_output.hpp"
 #include "matching.hpp"
 #include "messages.hpp"
 #include "print.hpp"
+#include "progress.hpp"
 
 #include <array>
 
@@ -141,13 +143,17 @@ base::Result<ipc::DiscoverReply> ask(const Context& context, const records::Reco
         return base::fail(client.error());
     }
     auto id = client->post(ipc::Discover{discovery, bindings});
-    return expect<ipc::DiscoverReply>(client->wait(id));
+    Progress progress("asking " + records::address_port(discovery_portal(discovery)), 1);
+    return expect<ipc::DiscoverReply>(progress.wait(*client, id));
 }
 
 int could_not_discover(const records::Record& discovery, const base::Error& error) {
     complain_lines(error.detail);
     complain("Could not perform {} discovery: {}",
              discovery.kind() == records::RecordKind::isns ? "iSNS" : "SendTargets", base::text(error.code));
+    AdviceList advice;
+    advice.add(advice_for(error, discovery));
+    advice.say();
     return exit_of(error.code);
 }
 

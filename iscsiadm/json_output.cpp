@@ -21,7 +21,7 @@ template <class T>
 ipc::Json described(const T& value) {
     ipc::JsonWriter writer;
     describe(writer, value);
-    return std::move(writer.object);
+    return ipc::Json::parse(writer.text());
 }
 
 } // namespace

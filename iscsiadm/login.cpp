@@ -1,11 +1,13 @@
 #include "actions.hpp"
+#include "advice.hpp"
 #include "client.hpp"
 #include "json_output.hpp"
 #include "matching.hpp"
 #include "messages.hpp"
 #include "print.hpp"
+#include "progress.hpp"
 
-#include <algorithm>
+#include <cstddef>
 
 namespace iscsi::adm {
 namespace {
@@ -28,8 +30,9 @@ public:
         if (!sessions) {
             return complain_of(sessions.error());
         }
+        const SessionsOfRecords present(*sessions);
         for (const records::Record& node : order_.nodes) {
-            plan(node, *sessions);
+            plan(node, present.count(node_id(node)));
         }
         if (!wanted_.empty()) {
             start();
@@ -37,14 +40,14 @@ public:
         if (exit_code_ != exit_ok && !order_.boots) {
             complain("Could not log into all portals");
         }
+        advice_.say();
         return exit_code_;
     }
 
 private:
-    void plan(const records::Record& node, const std::vector<ipc::SessionSnapshot>& sessions) {
+    /// `present`: the sessions that it has.
+    void plan(const records::Record& node, std::ptrdiff_t present) {
         records::NodeId id = node_id(node);
-        auto present = std::ranges::count_if(
-            sessions, [&](const ipc::SessionSnapshot& session) { return runs_on(session, id); });
         auto requested = order_.one_more ? present + 1 : node.number(Key::session_nr_sessions);
         if (present >= requested && order_.boots) {
             note(fmt::format("there is a session with {}", node_title(id)));
@@ -80,8 +83,9 @@ private:
             do_not_wait(client->flush());
             return;
         }
+        Progress progress(wanted_.size() > 1 ? "logged in" : "logging in", wanted_.size());
         for (const Wanted& wanted : wanted_) {
-            report(wanted, client ? expect<ipc::LoginReply>(client->wait(wanted.id))
+            report(wanted, client ? expect<ipc::LoginReply>(progress.wait(*client, wanted.id))
                                   : base::Result<ipc::LoginReply>(base::fail(client.error())));
         }
     }
@@ -101,7 +105,7 @@ private:
 
     void report(const Wanted& wanted, const base::Result<ipc::LoginReply>& reply) {
         std::string title = node_title(node_id(*wanted.node));
-        add_login(node_id(*wanted.node), reply);
+        add_login(*wanted.node, reply);
         if (!reply && order_.boots && reply.error().code == base::Errc::session_exists) {
             note(fmt::format("there is a session with {}", title));
             return;
@@ -111,6 +115,7 @@ private:
             complain_lines(reply.error().detail);
             complain("Could not login to {}.", title);
             complain(reported(reply.error()));
+            advice_.add(advice_for(reply.error(), *wanted.node));
             return;
         }
         say("Login to {} successful.\n", title);
@@ -122,9 +127,12 @@ private:
         flush_output();
     }
 
-    static void add_login(const records::NodeId& node, const base::Result<ipc::LoginReply>& reply) {
-        ipc::Json entry = json_of(node);
-        if (reply) {
+    static void add_login(const records::Record& node, const base::Result<ipc::LoginReply>& reply) {
+        ipc::Json entry = json_of(node_id(node));
+        if (!reply) {
+            entry["cause"] = std::string(base::text(reply.error().cause));
+            entry["try"] = advice_for(reply.error(), node);
+        } else {
             entry["sid"] = reply->sid;
             entry["note"] = reply->note;
             entry["luns"] = ipc::Json::array();
@@ -145,6 +153,7 @@ private:
     const Context& context_;
     const LoginOrder& order_;
     std::vector<Wanted> wanted_;
+    AdviceList advice_;
     int exit_code_ = exit_ok;
 };
 

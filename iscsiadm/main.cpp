@@ -56,6 +56,12 @@ int run_mode(const Context& context) {
         return run_host(context);
     case Mode::fw:
         return run_fw(context);
+    case Mode::doctor:
+        return run_doctor(context);
+    case Mode::top:
+        return run_top(context);
+    case Mode::monitor:
+        return run_monitor(context);
     }
     return exit_of(base::Errc::internal);
 }
@@ -88,8 +94,8 @@ std::string_view own_list(const Options& options) {
     if (options.statistics) {
         return "sessions";
     }
-    if (options.login || options.logout || options.rescan || options.login_all || options.logout_all ||
-        options.stop_priority || (options.ops & ~shows) != 0) {
+    if ((options.login && options.mode != Mode::doctor) || options.logout || options.rescan ||
+        options.login_all || options.logout_all || options.stop_priority || (options.ops & ~shows) != 0) {
         return "actions";
     }
     switch (options.mode.value_or(Mode::node)) {
@@ -102,8 +108,13 @@ std::string_view own_list(const Options& options) {
         return "interfaces";
     case Mode::host:
         return "hosts";
+    case Mode::doctor:
+        return "steps";
+    case Mode::top:
+        return "units";
     case Mode::node:
     case Mode::fw:
+    case Mode::monitor:
         break;
     }
     return "nodes";
@@ -132,7 +143,9 @@ int run(int argc, char** argv) {
     if (!options.mode) {
         return point_to_help();
     }
-    begin_list(own_list(options));
+    if (options.mode != Mode::monitor) { // which has a line an event
+        begin_list(own_list(options));
+    }
     if (auto wrong = resolve_host(store, options)) {
         return *wrong;
     }

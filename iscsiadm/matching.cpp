@@ -79,6 +79,17 @@ bool runs_on(const ipc::SessionSnapshot& session, const records::NodeId& node) {
            session.persistent.port == node.portal.port && session.iface.name == node.iface;
 }
 
+SessionsOfRecords::SessionsOfRecords(const std::vector<ipc::SessionSnapshot>& sessions) {
+    for (const ipc::SessionSnapshot& session : sessions) {
+        by_target_.emplace(session.target, &session);
+    }
+}
+
+std::ptrdiff_t SessionsOfRecords::count(const records::NodeId& node) const {
+    auto [first, last] = by_target_.equal_range(node.target);
+    return std::count_if(first, last, [&](const auto& entry) { return runs_on(*entry.second, node); });
+}
+
 std::vector<ipc::SessionSnapshot> matching_sessions(const std::vector<ipc::SessionSnapshot>& sessions,
                                                     const records::NodeFilter& filter) {
     std::vector<ipc::SessionSnapshot> matching;
@@ -89,9 +100,13 @@ std::vector<ipc::SessionSnapshot> matching_sessions(const std::vector<ipc::Sessi
 }
 
 records::InUse in_use_of(std::vector<ipc::SessionSnapshot> sessions) {
-    return [sessions = std::move(sessions)](const records::NodeId& node) {
-        return std::ranges::any_of(
-            sessions, [&](const ipc::SessionSnapshot& session) { return runs_on(session, node); });
+    struct Known {
+        explicit Known(std::vector<ipc::SessionSnapshot> all) : sessions(std::move(all)), of(sessions) {}
+        std::vector<ipc::SessionSnapshot> sessions;
+        SessionsOfRecords of;
+    };
+    return [known = std::make_shared<const Known>(std::move(sessions))](const records::NodeId& node) {
+        return known->of.count(node) != 0;
     };
 }
 

@@ -5,6 +5,9 @@
 #include "context.hpp"
 #include "ipc/snapshot.hpp"
 
+#include <cstddef>
+#include <string_view>
+#include <unordered_map>
 #include <vector>
 
 namespace iscsi::adm {
@@ -16,6 +19,17 @@ records::NodeFilter filter_of(const Context& context);
 records::NodeId node_id_of(const ipc::SessionSnapshot& session);
 
 bool runs_on(const ipc::SessionSnapshot& session, const records::NodeId& node);
+
+/// Says of many records which sessions run on them, without a look at all sessions for each. Lends the
+/// sessions.
+class SessionsOfRecords {
+public:
+    explicit SessionsOfRecords(const std::vector<ipc::SessionSnapshot>& sessions);
+    std::ptrdiff_t count(const records::NodeId& node) const;
+
+private:
+    std::unordered_multimap<std::string_view, const ipc::SessionSnapshot*> by_target_;
+};
 
 std::vector<ipc::SessionSnapshot> matching_sessions(const std::vector<ipc::SessionSnapshot>& sessions,
                                                     const records::NodeFilter& filter);

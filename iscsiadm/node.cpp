@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 
 namespace iscsi::adm {
 namespace {
@@ -74,11 +75,17 @@ int log_out_all(const Context& context, std::string_view wanted) {
     if (!nodes) {
         return complain_of(nodes.error());
     }
+    // In their order among those of a target: the first that fits counts.
+    std::multimap<std::string_view, const records::Record*> by_target;
+    for (const records::Record& node : *nodes) {
+        by_target.emplace(node.text(Key::node_name), &node);
+    }
     auto stays = [&](const ipc::SessionSnapshot& session) {
-        auto node = std::ranges::find_if(
-            *nodes, [&](const records::Record& record) { return runs_on(session, node_id(record)); });
-        return node == nodes->end() || node->text(Key::node_startup) == "onboot" ||
-               node->text(Key::node_discovery_type) == "fw" || !is_startup(*node, wanted);
+        auto [first, last] = by_target.equal_range(session.target);
+        auto found = std::find_if(
+            first, last, [&](const auto& entry) { return runs_on(session, node_id(*entry.second)); });
+        return found == last || found->second->text(Key::node_startup) == "onboot" ||
+               found->second->text(Key::node_discovery_type) == "fw" || !is_startup(*found->second, wanted);
     };
     std::erase_if(*sessions, stays);
     return log_out(context, *sessions);

@@ -15,44 +15,49 @@ struct OptionRow {
     int letter;
     const char* name;
     int argument;           ///< no_argument, required_argument, optional_argument
-    std::string_view modes; ///< d discovery and discoverydb, n node, s session, i iface, h host, f fw
+    std::string_view modes; ///< d discovery and discoverydb, n node, s session, i iface, h host, f fw, c
+                            ///< doctor, t top, w monitor
     std::string_view help;
 };
 
 inline constexpr std::array option_rows{
-    OptionRow{'m', "mode", required_argument, "dnsihf",
-              "discovery, discoverydb, node, session, iface, host, fw"},
-    OptionRow{'p', "portal", required_argument, "dn", "address[:port][,group], IPv6 in brackets"},
-    OptionRow{'T', "targetname", required_argument, "n", "name of a target"},
-    OptionRow{'I', "interface", required_argument, "dni", "interface record; may be repeated in discovery"},
+    OptionRow{'m', "mode", required_argument, "dnsihfctw",
+              "discovery, discoverydb, node, session, iface, host, fw, doctor, top, monitor"},
+    OptionRow{'p', "portal", required_argument, "dnctw", "address[:port][,group], IPv6 in brackets"},
+    OptionRow{'T', "targetname", required_argument, "nctw", "name of a target"},
+    OptionRow{'I', "interface", required_argument, "dnictw",
+              "interface record; may be repeated in discovery"},
     OptionRow{'o', "op", required_argument, "dnsih",
               "new, update, delete, show, nonpersistent; iface: apply, applyall"},
     OptionRow{'t', "type", required_argument, "dh", "sendtargets (st), or isns: a server that knows targets"},
     OptionRow{'n', "name", required_argument, "dnsihf", "key to change; may be repeated with its -v"},
     OptionRow{'v', "value", required_argument, "dnsihf", "value of the key"},
     OptionRow{'H', "host", required_argument, "ih", "host number or MAC address"},
-    OptionRow{'r', "sid", required_argument, "s", "session number"},
+    OptionRow{'r', "sid", required_argument, "stw", "session number"},
     OptionRow{'R', "rescan", no_argument, "ns", "look for new, changed and vanished logical units"},
     OptionRow{'P', "print", required_argument, "dnsih", "print level"},
     OptionRow{'D', "discover", no_argument, "d", "discover with a stored discovery record"},
-    OptionRow{'l', "login", no_argument, "dnf", "log in"},
+    OptionRow{'l', "login", no_argument, "dnfc",
+              "log in; doctor: and out again, to see whether it can be done"},
     OptionRow{'L', "loginall", required_argument, "n", "log in to all, manual, automatic or onboot records"},
     OptionRow{'u', "logout", no_argument, "ns", "log out"},
     OptionRow{'U', "logoutall", required_argument, "n", "log out of all, manual or automatic records"},
     OptionRow{'s', "stats", no_argument, "ns", "print the counters"},
     OptionRow{'k', "killiscsid", required_argument, "", "0: end the daemon without logging out"},
-    OptionRow{'d', "debug", required_argument, "dnsihf", "0 to 8: above 0, notes on stderr about records"},
+    OptionRow{'d', "debug", required_argument, "dnsihfctw", "0 to 8: above 0, notes on stderr about records"},
     OptionRow{'S', "show", no_argument, "dns", "do not mask secrets"},
     OptionRow{'V', "version", no_argument, "", "print the version"},
     OptionRow{'h', "help", no_argument, "", "print this"},
     OptionRow{'C', "submode", required_argument, "ih", "iface: ping; host: chap, flashnode, stats"},
     OptionRow{'a', "ip", required_argument, "i", "address to ping"},
     OptionRow{'b', "packetsize", required_argument, "i", "bytes of a ping"},
-    OptionRow{'c', "count", required_argument, "i", "number of pings"},
-    OptionRow{'i', "interval", required_argument, "si", "seconds between pings"},
+    OptionRow{'c', "count", required_argument, "it", "number of pings; top: of refreshes"},
+    OptionRow{'i', "interval", required_argument, "sit",
+              "seconds between pings; top: between refreshes, from 0.1 on"},
     OptionRow{'x', "index", required_argument, "h", "entry of a host adapter's table"},
     OptionRow{'A', "portal_type", optional_argument, "h", "ipv4 or ipv6"},
-    OptionRow{'j', "json", no_argument, "dnsihf", "print one JSON object in place of text"},
+    OptionRow{'j', "json", no_argument, "dnsihfctw",
+              "print one JSON object in place of text; top: one a refresh, monitor: one a line"},
     OptionRow{'W', "no_wait", no_argument, "nf", "do not wait for logins to end"},
 };
 
@@ -71,6 +76,9 @@ inline constexpr std::array mode_rows{
     ModeRow{"iface", Mode::iface, 'i', "iface"},
     ModeRow{"host", Mode::host, 'h', "host"},
     ModeRow{"fw", Mode::fw, 'f', "fw"},
+    ModeRow{"doctor", Mode::doctor, 'c', "doctor"},
+    ModeRow{"top", Mode::top, 't', "top"},
+    ModeRow{"monitor", Mode::monitor, 'w', "monitor"},
 };
 
 inline constexpr std::array<std::pair<std::string_view, unsigned>, 9> op_rows{{
@@ -84,6 +92,9 @@ inline constexpr std::array<std::pair<std::string_view, unsigned>, 9> op_rows{{
     {"login", op_login},
     {"logout", op_logout},
 }};
+
+/// Modes that may be named without -m, as the first word; apart by blanks.
+inline constexpr std::string_view bare_modes = "doctor top monitor";
 
 /// What may stand behind an option in a mode, where that is one of a few words.
 struct WordRow {

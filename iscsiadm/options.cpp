@@ -43,6 +43,11 @@ struct Token {
 class Words {
 public:
     Words(int argc, char** argv) : given_(argv, argv + argc) {
+        // "iscsiadm doctor" is for people, who should not have to know of modes.
+        if (argc > 1 && has_word(bare_modes, argv[1])) {
+            static std::array<char, 3> mode_option{"-m"};
+            given_.insert(given_.begin() + 1, mode_option.data());
+        }
         for (const OptionRow& row : option_rows) {
             letters_ += static_cast<char>(row.letter);
             // The long form alone may come without its argument.
@@ -127,6 +132,9 @@ void print_help() {
         "iscsiadm -m iface [-I iface [-o op [-n name -v value]...]] [-P 0|1]\n"
         "iscsiadm -m host [-H number] [-P 0..4]\n"
         "iscsiadm -m fw [-l [-W] [-n name -v value]...]\n"
+        "iscsiadm doctor [-T target] [-p portal] [-I iface] [-l]\n"
+        "iscsiadm top [-T target] [-p portal] [-I iface] [-r sid] [-i seconds] [-c count]\n"
+        "iscsiadm monitor [-T target] [-p portal] [-I iface] [-r sid]\n"
         "iscsiadm -k 0\n\n");
     for (const OptionRow& row : option_rows) {
         say("  -{}, --{:<12} {}\n", static_cast<char>(row.letter), row.name, row.help);
@@ -220,7 +228,7 @@ private:
     }
 
     void take_value(const Token& token) {
-        constexpr std::array<std::pair<int, std::optional<std::string> Options::*>, 8> texts{{
+        constexpr std::array<std::pair<int, std::optional<std::string> Options::*>, 10> texts{{
             {'T', &Options::target},
             {'p', &Options::portal},
             {'H', &Options::host},
@@ -229,6 +237,8 @@ private:
             {'k', &Options::stop_priority},
             {'L', &Options::login_all},
             {'U', &Options::logout_all},
+            {'i', &Options::interval},
+            {'c', &Options::count},
         }};
         for (const auto& [letter, member] : texts) {
             if (letter == token.letter) {
@@ -238,6 +248,7 @@ private:
         switch (token.letter) {
         case 'P':
             options_.print_level = print_level_of(token.argument);
+            options_.has_print_level = true;
             break;
         case 'd':
             options_.debug_level = leading_number(token.argument);

@@ -13,7 +13,18 @@
 
 namespace iscsi::adm {
 
-enum class Mode : std::uint8_t { discovery, discoverydb, node, session, iface, host, fw };
+enum class Mode : std::uint8_t {
+    discovery,
+    discoverydb,
+    node,
+    session,
+    iface,
+    host,
+    fw,
+    doctor,
+    top,
+    monitor
+};
 
 /// Bits of Options::ops; -o may be repeated.
 enum Op : unsigned {
@@ -47,8 +58,11 @@ struct Options {
     std::optional<std::string> login_all;                    ///< -L
     std::optional<std::string> logout_all;                   ///< -U
     std::optional<std::string> stop_priority;                ///< -k
+    std::optional<std::string> interval;                     ///< -i
+    std::optional<std::string> count;                        ///< -c
     int refused = 0; ///< the letter of the last option that getopt refused
     int print_level = 0;
+    bool has_print_level = false; ///< -P was there
     int debug_level = 0;
     bool discover = false;
     bool login = false;

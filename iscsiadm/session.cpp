@@ -2,12 +2,16 @@
 #include "base/text.hpp"
 #include "client.hpp"
 #include "context.hpp"
+#include "io_look.hpp"
 #include "json_output.hpp"
 #include "matching.hpp"
 #include "messages.hpp"
 #include "print.hpp"
+#include "session_table.hpp"
+#include "terminal.hpp"
 
 #include <algorithm>
+#include <unistd.h>
 
 namespace iscsi::adm {
 namespace {
@@ -48,7 +52,10 @@ int print_sessions(const Context& context, const std::vector<ipc::SessionSnapsho
         add_json("sessions", json_of(session, context.options.show_secrets));
     }
     if (level == 0) {
-        say(session_list(sessions));
+        // A person at a terminal who asks for nothing in particular; programs read the list.
+        const bool is_plain = !context.options.has_print_level && context.options.ops == 0;
+        const auto width = is_plain ? terminal_width(STDOUT_FILENO) : std::nullopt;
+        say(width ? session_table(sessions, *width) : session_list(sessions));
         return exit_ok;
     }
     if (level == 3) {
@@ -93,7 +100,11 @@ int run_one(const Context& context, const std::vector<ipc::SessionSnapshot>& ses
 
 int run_session(const Context& context) {
     const Options& options = context.options;
-    auto sessions = fetch_sessions(context.store.paths());
+    auto sessions =
+        is_json() ? look_at_io(context.store.paths(), std::nullopt) : fetch_sessions(context.store.paths());
+    if (!sessions && sessions.error().code == base::Errc::daemon_not_running) {
+        sessions.emplace(); // there are none then
+    }
     if (!sessions) {
         return complain_of(sessions.error());
     }

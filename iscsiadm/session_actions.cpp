@@ -3,6 +3,7 @@
 #include "json_output.hpp"
 #include "messages.hpp"
 #include "print.hpp"
+#include "progress.hpp"
 
 namespace iscsi::adm {
 namespace {
@@ -28,11 +29,11 @@ Batch post_for_each(const Context& context, const std::vector<ipc::SessionSnapsh
     return batch;
 }
 
-base::Result<ipc::Done> answer_of(Batch& batch, std::size_t i) {
+base::Result<ipc::Done> answer_of(Batch& batch, Progress& progress, std::size_t i) {
     if (!batch.client) {
         return base::fail(batch.client.error());
     }
-    return expect<ipc::Done>(batch.client->wait(batch.ids[i]));
+    return expect<ipc::Done>(progress.wait(*batch.client, batch.ids[i]));
 }
 
 } // namespace
@@ -82,9 +83,10 @@ int log_out(const Context& context, const std::vector<ipc::SessionSnapshot>& ses
         say("Logging out of session {}\n", session_title(session));
     }
     Batch batch = post_for_each<ipc::Logout>(context, sessions);
+    Progress progress(sessions.size() > 1 ? "logged out" : "logging out", sessions.size());
     int exit_code = exit_ok;
     for (std::size_t i = 0; i < sessions.size(); ++i) {
-        auto done = answer_of(batch, i);
+        auto done = answer_of(batch, progress, i);
         add_action("logout", json_of_title(sessions[i]), done ? nullptr : &done.error());
         if (done) {
             say("Logout of {} successful.\n", session_title(sessions[i]));
@@ -110,9 +112,10 @@ int rescan(const Context& context, const std::vector<ipc::SessionSnapshot>& sess
         say("Rescanning session {}\n", session_title(session));
     }
     Batch batch = post_for_each<ipc::Rescan>(context, sessions);
+    Progress progress(sessions.size() > 1 ? "rescanned" : "rescanning", sessions.size());
     int exit_code = exit_ok;
     for (std::size_t i = 0; i < sessions.size(); ++i) {
-        auto done = answer_of(batch, i);
+        auto done = answer_of(batch, progress, i);
         add_action("rescan", json_of_title(sessions[i]), done ? nullptr : &done.error());
         if (!done) {
             complain_lines(done.error().detail);

@@ -212,8 +212,9 @@ class Discovery(harness.CliTest):
         for code, text in ((4, "encountered connection failure"), (24, "iSCSI login failed due to authorization failure"),
                            (13, "daemon access denied")):
             self.daemon.answers["discover"] = lambda _, code=code: error(code)
+            advice = "\nTry: only root may have iscsid do that" if code == 13 else ""
             self.expect("-m discovery -t st -p 10.0.0.2",
-                        err=f"Could not perform SendTargets discovery: {text}", code=code)
+                        err=f"Could not perform SendTargets discovery: {text}{advice}", code=code)
 
     def test_an_empty_answer_removes_nothing(self):
         self.run_adm("-m discovery -t st -p 10.0.0.1")

@@ -1,13 +1,16 @@
 """What the tests of iscsiadm share: a directory that is its whole world (ISCSI_ROOT), a daemon that answers from
 a script, and comparisons of every byte. A test script is run with the path of iscsiadm as its argument."""
 
+import fcntl
 import json
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
 import unittest
 
@@ -25,6 +28,20 @@ def lun(number, device="", uri="", state="running", link=""):
         "number": number, "state": state, "device": device, "uri": uri, "link": link,
         "size_bytes": 1 << 30, "block_bytes": 512, "vendor": "IET", "product": "VIRTUAL-DISK", "serial": "beaf11",
     }
+
+
+def kind(reads_us, size=4096, failures=0):
+    """Requests of one kind: {microseconds (those that a bucket begins with, as 96, 112, 1024): how many}."""
+    count = sum(reads_us.values())
+    return {"requests": count, "failures": failures, "bytes": count * size,
+            "sum_us": sum(us * number for us, number in reads_us.items()),
+            "latency_us": [[us, number] for us, number in sorted(reads_us.items())]}
+
+
+def io(read=None, write=None, other=None, in_hand=0):
+    """What was asked of a unit."""
+    return {"read": read or kind({}), "write": write or kind({}), "other": other or kind({}), "in_hand": in_hand, "waits": 0,
+            "waited_us": 0}
 
 
 def session(sid, target, address, port=3260, tpgt=1, iface="default", luns=()):
@@ -125,8 +142,9 @@ class FakeDaemon:
         return {"v": 1, "id": request["id"], **answer(request)}
 
 
-def error(code, detail="", errc=None):
-    return {"reply": "error", "exit_code": code, "error": {"errc": errc or code, "detail": detail}}
+def error(code, detail="", errc=None, cause=None):
+    failure = {"errc": errc or code, "detail": detail, **({"cause": cause} if cause else {})}
+    return {"reply": "error", "exit_code": code, "error": failure}
 
 
 def found(target, address, port=3260, tpgt=1, iface="default"):
@@ -165,6 +183,50 @@ class CliTest(unittest.TestCase):
         done = subprocess.run(["iscsiadm", *words], executable=ISCSIADM, env=environment, capture_output=True,
                               timeout=60, check=False)
         return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+    def run_on_terminal(self, command, columns=80, streams=("stdout", "stderr"), when_told=lambda said: None, **environment):
+        """As run_adm(), with a terminal of that width as each of `streams`; the others are pipes. `when_told` is called
+        with all that stderr has said so far, whenever that grows."""
+        terminals, ends = {}, {}
+        for name in streams:
+            terminals[name], ends[name] = os.openpty()
+            fcntl.ioctl(ends[name], termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+            settings = termios.tcgetattr(ends[name])
+            settings[1] &= ~termios.OPOST  # the bytes as they were written
+            termios.tcsetattr(ends[name], termios.TCSANOW, settings)
+        environment = {"TERM": "xterm", **os.environ, "ISCSI_ROOT": self.root, "LC_ALL": "C", **environment}
+        pipes = {name: subprocess.PIPE for name in ("stdout", "stderr")}
+        process = subprocess.Popen(["iscsiadm", *command.split()], executable=ISCSIADM, env=environment,
+                                   stdin=subprocess.DEVNULL, **{**pipes, **ends})
+        for end in ends.values():
+            os.close(end)
+        said = {"stdout": b"", "stderr": b""}
+
+        def read(name):
+            file = terminals[name] if name in terminals else getattr(process, name).fileno()
+            while True:
+                try:
+                    part = os.read(file, 65536)
+                except OSError:
+                    part = b""  # a terminal ends so
+                if not part:
+                    return
+                said[name] += part
+                if name == "stderr":
+                    when_told(said[name])
+
+        readers = [threading.Thread(target=read, args=(name,)) for name in said]
+        for reader in readers:
+            reader.start()
+        code = process.wait(60)
+        for reader in readers:
+            reader.join()
+        for terminal in terminals.values():
+            os.close(terminal)
+        for pipe in (process.stdout, process.stderr):
+            if pipe:
+                pipe.close()
+        return code, said["stdout"].decode(), said["stderr"].decode()
 
     def expect(self, command, out="", err="", code=0):
         """Every byte of both streams and the exit code. Lines of `err` are given without "iscsiadm: "."""

@@ -159,6 +159,26 @@ class Document(harness.CliTest):
         host = self.document("-m host -j")["hosts"][0]
         self.assertEqual((host["number"], host["sessions"][0]["sid"], host["sessions"][0]["chap"]["password"]), (2, 1, None))
 
+    def test_a_list_longer_than_an_answer(self):
+        """Pages, as of iscsid, of whom others than root may ask one thing a connection; nobody is in a hurry."""
+        daemon = self.start_daemon()
+
+        def page(request):
+            after = request["after"]
+            units = {0: ([1, 2], {"sid": 1, "lun": 2}), 1: ([3], {"sid": 1})}
+            if after == {"sid": 1}:
+                return {"reply": "sessions", "sessions": [session(2, T2, "10.0.0.2")]}
+            numbers, end = units[after["sid"]]
+            return {"reply": "sessions", "sessions": [session(1, T1, "10.0.0.1", luns=[lun(i) for i in numbers])], "next": end}
+
+        daemon.answers["sessions"] = page
+        sessions = self.document("-m session -j")["sessions"]
+        self.assertEqual([(one["sid"], [unit["number"] for unit in one["luns"]]) for one in sessions], [(1, [1, 2, 3]), (2, [])])
+        self.assertEqual([(one["with_io"], one["after"]) for one in daemon.seen],
+                         [(True, {"sid": 0}), (True, {"sid": 1, "lun": 2}), (True, {"sid": 1})])
+        daemon.answers["sessions"] = lambda _: {"reply": "sessions", "sessions": [], "next": {"sid": 7}}
+        self.assertIn("leads back", self.document("-m session -j", 7)["messages"][0])
+
     def test_login_and_logout(self):
         self.start_daemon()
         self.new()
