@@ -59,7 +59,8 @@ class Completion(unittest.TestCase):
         self.assertEqual(sorted(self.offered(line, first=first)), sorted(words), line)
 
     def test_modes(self):
-        self.expect("iscsiadm -m ", "discovery", "discoverydb", "node", "session", "iface", "host", "fw")
+        self.expect("iscsiadm -m ", "discovery", "discoverydb", "node", "session", "iface", "host", "fw", "doctor",
+                    "top", "monitor")
         self.expect("iscsiadm --mode=disc", "discovery", "discoverydb")
         self.expect("iscsiadm --mode ses", "session")
 
@@ -71,6 +72,23 @@ class Completion(unittest.TestCase):
         self.assertIn("--sid", self.offered("iscsiadm -m session --"))
         self.expect("iscsiadm -m node --logina", "--loginall")
         self.expect("iscsiadm --no_w", "--no_wait")
+
+    def test_doctor_is_a_mode_without_the_word(self):
+        self.expect("iscsiadm d", "doctor")
+        self.expect("iscsiadm doctor -T ", ONE, TWO)
+        self.expect("iscsiadm doctor -T " + ONE + " -p ", "10.0.0.1:3260")
+        self.expect("iscsiadm doctor --t", "--targetname")
+        self.assertNotIn("doctor", self.offered("iscsiadm -m node "))
+        self.expect("iscsiadm mon", "monitor")
+        self.expect("iscsiadm monitor -T ", ONE, TWO)
+        self.expect("iscsiadm monitor --s", "--sid")
+        self.assertNotIn("--login", self.offered("iscsiadm monitor --"))
+
+    def test_so_is_top(self):
+        self.expect("iscsiadm t", "top")
+        self.expect("iscsiadm top -T ", ONE, TWO)
+        self.expect("iscsiadm top --i", "--interface", "--interval")
+        self.expect("iscsiadm top --s", "--sid")
 
     def test_operations(self):
         self.expect("iscsiadm -m node -o ", "new", "update", "delete", "show")

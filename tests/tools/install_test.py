@@ -9,8 +9,10 @@ import unittest
 
 import tools
 
-PROGRAMS = ["iscsid", "iscsiadm", "iscsistart", "iscsi-iname", "iscsi-gen-initiatorname", "iscsi_discovery"]
-UNITS = ["iscsid.socket"] + [name + ".service" for name in ("iscsid", "iscsi", "iscsi-init", "iscsi-logout", "open-iscsi")]
+PROGRAMS = ["iscsid", "iscsiadm", "iscsistart", "iscsi-iname", "iscsi-gen-initiatorname", "iscsi-exporter",
+            "iscsi_discovery"]
+UNITS = ["iscsid.socket", "iscsi-exporter.socket"]
+UNITS += [name + ".service" for name in ("iscsid", "iscsi", "iscsi-init", "iscsi-logout", "open-iscsi", "iscsi-exporter")]
 HELPERS = ("iscsi_logout_all", "iscsi_memory_copy", "iscsid-in-memory")
 SCRIPTS = ["iscsid", "open-iscsi"]
 DRACUT_MODULE = ("module-setup.sh", "parse-iscsi.sh", "iscsiroot.sh")
@@ -66,6 +68,7 @@ class Install(unittest.TestCase):
         for name, wanted in (("lib/systemd/system/iscsid.service", "ExecStart=@/usr/sbin/iscsid @iscsid -f\n"),
                              ("lib/systemd/system/iscsi.service", "ExecStart=/usr/sbin/iscsiadm "),
                              ("lib/systemd/system/iscsi-logout.service", "ExecStop=/usr/libexec/iscsi-suite/iscsi_logout_all\n"),
+                             ("lib/systemd/system/iscsi-exporter.service", "ExecStart=/usr/sbin/iscsi-exporter\n"),
                              ("lib/dracut/modules.d/95iscsi-suite/module-setup.sh", "libexec=/usr/libexec/iscsi-suite\n"),
                              ("lib/pkgconfig/libiscsi-core.pc", "prefix=/usr\n")):
             with open(os.path.join(self.root, "usr", name), encoding="ascii") as file:
@@ -73,10 +76,25 @@ class Install(unittest.TestCase):
             self.assertIn(wanted, text)
             self.assertNotIn("@ISCSI", text)
 
+    def test_units_of_the_exporter_are_sound(self):
+        """As systemd reads them; the program is where this installation has it."""
+        self.install()
+        folder = os.path.join(self.root, "units")  # theirs alone: what 252 does not know of iscsid's is meant
+        os.mkdir(folder)
+        units = [shutil.copy(os.path.join(self.root, "usr/lib/systemd/system", f"iscsi-exporter.{kind}"), folder)
+                 for kind in ("socket", "service")]
+        with open(units[1], encoding="ascii") as file:
+            text = file.read()
+        with open(units[1], "w", encoding="ascii") as file:
+            file.write(text.replace("ExecStart=", "ExecStart=" + self.root))
+        self.assertEqual(tools.run("systemd-analyze", "verify", "--man=no", *units, env={"SYSTEMD_UNIT_PATH": folder + ":"}),
+                         (0, "", ""))
+
     def test_installed_programs_run(self):
         self.install()
         # Not a DESTDIR's business, but a program that misses a library would end here with 127.
-        for name, words in (("iscsiadm", ["-V"]), ("iscsid", ["-v"]), ("iscsistart", ["-v"]), ("iscsi-iname", [])):
+        for name, words in (("iscsiadm", ["-V"]), ("iscsid", ["-v"]), ("iscsistart", ["-v"]), ("iscsi-iname", []),
+                            ("iscsi-exporter", ["-v"])):
             self.assertEqual(tools.run(os.path.join(self.root, "usr/sbin", name), *words)[0], 0, name)
 
     def test_the_demo_builds_all_that_is_installed(self):

@@ -28,13 +28,15 @@ class JsonPage(harness.CliTest):
         described = set(re.findall(r"[a-z][a-z0-9_]+", section))
         daemon = self.start_daemon()
         daemon.answers["discover"] = lambda _: harness.discovered(harness.found(TARGET, "10.0.0.1"))
-        daemon.sessions = [harness.session(1, TARGET, "10.0.0.9", luns=[harness.lun(1, device="/dev/ublkb0")])]
+        daemon.sessions = [harness.session(1, TARGET, "10.0.0.9", luns=[
+            {**harness.lun(1, device="/dev/ublkb0"), "io": harness.io(read=harness.kind({96: 1}))}])]
         names = set()
         for command in ("-m discovery -t st -p 10.0.0.1", "-m discovery", "-m discovery -P 1",
                         "-m discoverydb -t st -p 10.0.0.1", "-m node", "-m node -o show", "-m node -l", "-m node -L all",
                         "-m session", "-m session -s", "-m session -R", "-m session -u", "-m host", "-m iface",
                         "-m iface -P 1", "-m iface -I a -o new", "-m iface -I a -o delete", "-m node -o delete",
                         "-m discoverydb -t st -p 10.0.0.1 -o update -n discovery.startup -v manual", "-m fw", "-m none",
+                        "doctor", f"doctor -T {TARGET}", "top -i 0.1 -c 1",
                         "-m discoverydb -t st -p 10.0.0.1 -o delete"):
             _, out, err = self.run_adm(f"-j {command}")
             self.assertEqual(err, "", command)
