@@ -2,15 +2,17 @@
 """What a machine does with our units when it boots and when it shuts down: a real Debian with systemd, its disks on tgtd.
 By hand, with more boots: boots.py [NAME]; see tests/guest/CMakeLists.txt for what it wants in the environment."""
 
+import json
 import os
 import re
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(os.path.dirname(HERE), "interop"))
+sys.path[:0] = [os.path.join(os.path.dirname(HERE), folder) for folder in ("interop", "docs")]
 
+import pages  # noqa: E402  pylint: disable=C0413
 from booted import HOST, Booted, load  # noqa: E402  pylint: disable=C0413
-from lab import MIB, Lab, check, wait_until  # noqa: E402  pylint: disable=C0413
+from lab import MIB, Lab, check, need, wait_until  # noqa: E402  pylint: disable=C0413
 from guest import TREE, scenarios  # noqa: E402  pylint: disable=C0413
 from targets import Lun  # noqa: E402  pylint: disable=C0413
 
@@ -204,8 +206,55 @@ def _opener_is_named(guest):
     guest.run("systemctl stop opener")
 
 
+def _journal_has_fields(guest, portal):
+    """What the daemon logs is found by its fields, and is there once."""
+
+    def entries(*matches):
+        return [json.loads(line) for line in guest.run("journalctl -b -q -o json " + " ".join(matches)).splitlines()]
+
+    logins = entries("ISCSI_EVENT=login", f"ISCSI_TARGET={TARGET}")
+    check(len(logins) == 1, f"logins by their fields: {logins}")
+    fields = {"_TRANSPORT": "journal", "_SYSTEMD_UNIT": "iscsid.service", "SYSLOG_IDENTIFIER": "iscsid", "PRIORITY": "5",
+              "ISCSI_PORTAL": portal, "ISCSI_INTERFACE": "bound"}
+    check(fields.items() <= logins[0].items(), f"not its fields: {logins[0]}")
+    check("logged in to [iface: bound" in logins[0]["MESSAGE"], f"not its text: {logins[0]['MESSAGE']}")
+    added = entries("ISCSI_EVENT=lun_added", "ISCSI_LUN=1", f"ISCSI_SESSION={logins[0]['ISCSI_SESSION']}")
+    check(len(added) == 1 and added[0]["ISCSI_DEVICE"].startswith("/dev/"), f"units by their fields: {added}")
+    said = guest.run("journalctl -b -q -o cat -u iscsid --grep 'logged in to'").splitlines()
+    check(len(said) == 1, f"a line is there more than once: {said}")
+
+
+def _metrics(guest, lab):
+    """iscsi-exporter as the README has it: started by a scrape, as a user of systemd's making, in its sandbox; its metrics are
+    those of the load, and promtool has nothing to say about them. Also at a port, though it has no network."""
+    need("promtool")
+    guest.run("mkdir -p /var/tmp/tree && cd /var/tmp/tree && set -e\n" +
+              pages.script("README.md", "service_and_package", "exporter"), seconds=240)
+    text = guest.run("curl -sS --fail --unix-socket /run/iscsid/metrics.sock http://localhost/metrics", quiet=True)
+    path = os.path.join(lab.root, "metrics")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+    with open(path, "rb") as file:
+        said = lab.run("promtool", "check", "metrics", stdin=file)
+    check(not said.out + said.err, f"promtool says: {said}")
+    written, = re.findall(r'^iscsi_lun_request_bytes_total{.*kind="write"} ([0-9.e+]+)$', text, re.M)
+    check("\niscsi_up 1\n" in text and float(written) >= MIB, f"it is not up, or the load wrote only {written}")
+    status = guest.run("cat /proc/$(systemctl show -p MainPID --value iscsi-exporter)/status")
+    user = int(re.search(r"^Uid:\t(\d+)", status, re.M)[1])
+    check(61184 <= user <= 65519, f"its user is {user}, none of those that systemd makes")
+    for line in ("CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"):
+        check(line in status, f"it has not: {line}")
+    text = guest.run("set -e\n" + pages.script("README.md", "service_and_package", "port"), seconds=60, quiet=True)
+    check("\niscsi_up 1\n" in text, "not at its port")
+    said = guest.run("journalctl -b -q -u iscsi-exporter -o cat")
+    check("iscsi-exporter:" not in said and "Failed" not in said, f"its journal has: {said}")
+    guest.run("systemctl disable --now iscsi-exporter.socket && dpkg --purge iscsi-suite-exporter && "
+              "! pgrep -x iscsi-exporter && ! ls /run/iscsid/metrics.sock", seconds=120)
+
+
 def service_and_package():
-    """under load: the service is restarted, its daemon killed, or stuck until the watchdog ends it; the package is installed
+    """under load: its metrics are scraped;
+    the service is restarted, its daemon killed, or stuck until the watchdog ends it; the package is installed
     anew, and refuses to go; then everything is let go of, and nothing is left"""
     with Lab() as lab:
         target = lab.tgtd()
@@ -216,16 +265,19 @@ def service_and_package():
                   "iscsiadm -m node | grep -E '^192.0.2.1:3260,[^ ]+ iqn.2026-01.org.example:before$'")
         guest.run("! find /etc/iscsi -type d ! -perm 700 -o -type f ! -perm 600 | grep .")
         node = f"iscsiadm -m node -T {TARGET} -p {HOST}:{target.port} -I bound"
-        guest.run("set -e; iscsiadm -m iface -I bound -o new; iscsiadm -m iface -I bound -o update -n iface.ipaddress -v "
+        guest.run("set -e; until [ -e /sys/class/net/eth0 ]; do sleep 0.5; done; "
+                  "iscsiadm -m iface -I bound -o new; iscsiadm -m iface -I bound -o update -n iface.ipaddress -v "
                   "10.0.2.15; iscsiadm -m iface -I bound -o update -n iface.hwaddress -v $(cat /sys/class/net/eth0/address)")
         guest.run("systemctl is-enabled iscsid.socket iscsi.service iscsi-logout.service && systemctl is-active iscsid.socket && "
                   "! systemctl is-active iscsid")  # nobody has asked for it yet
         guest.run(f"{node} -o new && {node} -l && mkfs.ext4 -q /dev/disk/by-path/*-lun-1 && mkdir /data && "
                   "mount /dev/disk/by-path/*-lun-1 /data && echo 0 >/run/round")
         guest.confined()
+        _journal_has_fields(guest, f"{HOST}:{target.port}")
         _is_no_more_exposed(guest)
         guest.run(f"cat >/var/tmp/load <<'END'\n{load('/data')}\nEND\nsystemd-run -q --unit=load bash /var/tmp/load")
         goes_on(guest)
+        _metrics(guest, lab)
         pid = daemon_pid(guest)
         guest.run("systemctl restart iscsid")
         _replaced(guest, pid)

@@ -1,5 +1,6 @@
 """Disks as an administrator uses them: names, partitions, file systems; from login to the last trace of a logout."""
 
+import json
 import os
 
 from guest import MIB, Disk, Guest, Lun, check, scenarios
@@ -104,6 +105,13 @@ def tgtd():
         _session_with_file_systems(guest, target.portal, [by_path, f"/dev/disk/by-id/scsi-{serial}"], ["xfs", "ext4"])
 
 
+def _doctor_finds_all_well(guest, device, by_path, place):
+    steps = {step["step"]: step for step in json.loads(guest.adm("doctor", "-T", TARGET, "-j").out)["steps"]}
+    check({step["state"] for step in steps.values()} == {"ok"}, f"the doctor finds something: {steps}")
+    for name, words in (("device", device), ("link", by_path), ("mount", f"mounted at {place} (ext4)")):
+        check(words in steps[name]["what"], f"{name}: {steps[name]['what']}")
+
+
 def partitions():
     """They come and go with their disk, and have its names."""
     with Guest() as guest:
@@ -133,6 +141,7 @@ def partitions():
         for number, links in enumerate(names, 1):
             _check_links(guest, f"{device}p{number}", links, "at the end of the login")
         place = guest.mount("/dev/disk/by-label/on-a-part")
+        _doctor_finds_all_well(guest, device, by_path, place)
         with open(os.path.join(place, "file"), "wb") as file:
             file.write(os.urandom(MIB))
         guest.unmount(place)

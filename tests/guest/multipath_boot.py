@@ -10,8 +10,9 @@ import shutil
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(os.path.dirname(HERE), "interop"))
+sys.path[:0] = [os.path.join(os.path.dirname(HERE), folder) for folder in ("interop", "docs")]
 
+import pages  # noqa: E402  pylint: disable=C0413
 from booted import Booted  # noqa: E402  pylint: disable=C0413
 from boots import judge_shutdown  # noqa: E402  pylint: disable=C0413
 from guest import scenarios  # noqa: E402  pylint: disable=C0413
@@ -20,7 +21,7 @@ from lab import MIB, PATIENCE, Lab, check, need  # noqa: E402  pylint: disable=C
 TARGET = "iqn.2026-01.org.example:two-portals"
 MAPS = [f"/dev/mapper/36001405{number:025}" for number in range(2)]  # LIO's: its own prefix, then the serial number
 PLACES = ("/plain", "/on-lvm")
-LIMIT = 5  # seconds, replacement_timeout
+LIMIT = 5  # seconds, replacement_timeout, as docs/multipath.md sets it
 CHECK = 2  # seconds, between two looks of multipathd at a path, at most
 FIO = "/tools/ld.so --library-path /tools /tools/fio"
 
@@ -130,11 +131,9 @@ cat >/etc/systemd/system/lio.service <<'END'
 {LIO_UNIT}END
 cat >/etc/multipath.conf <<'END'
 {OWN}END
-mkdir -p /etc/multipath/conf.d
-cp /usr/share/iscsi-suite/multipath.conf /etc/multipath/conf.d/iscsi-suite.conf
-sed -i 's/# external_device_info_source = "none"/external_device_info_source = "udev"/' /etc/lvm/lvm.conf
 systemctl -q unmask multipathd.service multipathd.socket
 systemctl daemon-reload
+{pages.script("docs/multipath.md", "multipath_boot", "configure")}
 mount -a
 truncate -s 64M /srv/lun0 /srv/lun1
 systemctl -q enable --now lio multipathd
@@ -144,18 +143,15 @@ cat /run/complaints
 for line in 'devnode "^(ublkb|nbd)' 'path_checker "directio"' 'find_multipaths "on"' 'features "2 queue_mode bio"'; do
   multipathd show config local | grep -F "$line"
 done
-iscsiadm -m discovery -t st -p 127.0.0.1
-iscsiadm -m node -T {TARGET} -o update -n node.startup -v automatic -n node.session.timeo.replacement_timeout -v {LIMIT}
-iscsiadm -m node -T {TARGET} -l""", seconds=240)
+{pages.script("docs/multipath.md", "multipath_boot", "log in")}""", seconds=240)
     until(guest, f"{active(4)} && {MAPPED}")
     guest.run(f"""set -e
 multipath -ll
-mkfs.ext4 -q {MAPS[0]}
+{pages.script("docs/multipath.md", "multipath_boot", "file system")}
 vgcreate -q -y group {MAPS[1]}
 lvcreate -q -y -n volume -l 100%FREE group
 mkfs.ext4 -q /dev/group/volume
-mkdir {' '.join(PLACES)}
-echo "UUID=$(blkid -p -s UUID -o value {MAPS[0]}) /plain ext4 _netdev 0 2" >>/etc/fstab
+mkdir {PLACES[1]}
 echo '/dev/group/volume /on-lvm ext4 _netdev 0 2' >>/etc/fstab
 systemctl daemon-reload
 mount -a
@@ -221,10 +217,9 @@ def ride_through(guest, group):
 
 def to_nbd(guest):
     guest.run(f"""set -e
-umount {' '.join(PLACES)}
+umount {PLACES[1]}
 vgchange -q -an group
-multipath -F
-iscsiadm -m node -T {TARGET} -u
+{pages.script("docs/multipath.md", "multipath_boot", "out")}
 sed -i '/^iscsid.block/d' /etc/iscsi/iscsid.conf
 echo 'iscsid.block = nbd' >>/etc/iscsi/iscsid.conf
 systemctl restart iscsid

@@ -9,9 +9,10 @@ import sys
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(os.path.dirname(HERE), "interop"))
+sys.path[:0] = [os.path.join(os.path.dirname(HERE), folder) for folder in ("interop", "docs")]
 
 import ibft  # noqa: E402  pylint: disable=C0413
+import pages  # noqa: E402  pylint: disable=C0413
 from booted import HOST, Booted, load  # noqa: E402  pylint: disable=C0413
 from boots import daemon_pid, goes_on  # noqa: E402  pylint: disable=C0413
 from lab import INITIATOR, Lab, check  # noqa: E402  pylint: disable=C0413
@@ -40,8 +41,10 @@ def judge_boot(guest):
     state = guest.run("systemctl is-system-running --wait", ok=None, seconds=240).strip()
     failed = guest.run("systemctl --failed --plain --no-legend").strip()
     check(state == "running", f"the system is {state}: {failed}")
-    source = guest.run("findmnt -n -o SOURCE /").strip()
+    source, *sessions, pid = guest.run(pages.script("docs/root-disk.md", "root_on_a_lun", "check")).splitlines()
     check(re.fullmatch(r"/dev/ublkb\d+", source), f"the root is {source}")
+    check(any(f" {TARGET} (" in line for line in sessions), f"its session is not in {sessions}")
+    check(pid == f"MainPID={daemon_pid(guest)}", f"the daemon is {pid}")
     guest.run("! ls /dev/vd* /dev/sd* 2>/dev/null && ls -l /dev/disk/by-path /dev/disk/by-uuid")
     _one_daemon(guest)
     guest.run("journalctl -b -q -u iscsid -o cat | grep 'the iscsid of the initramfs has ended'")

@@ -250,6 +250,35 @@ public:
     const int fd;
 };
 
+/// This process's descriptors of `path` lead elsewhere while this lives.
+class Redirected {
+public:
+    Redirected(const std::string& path, const std::string& to, int flags) {
+        const File other(to, flags);
+        base::check(other.fd >= 0, "there is something else");
+        for (int fd = 3; fd < 256; ++fd) {
+            std::error_code none;
+            if (std::filesystem::read_symlink(fmt::format("/proc/self/fd/{}", fd), none) == path) {
+                kept_.emplace_back(fd, ::fcntl(fd, F_DUPFD_CLOEXEC, 256));
+                ::dup2(other.fd, fd);
+                ++count;
+            }
+        }
+    }
+    Redirected(const Redirected&) = delete;
+    Redirected& operator=(const Redirected&) = delete;
+    ~Redirected() {
+        for (auto [fd, before] : kept_) {
+            ::dup3(before, fd, O_CLOEXEC);
+            ::close(before);
+        }
+    }
+    std::size_t count = 0;
+
+private:
+    std::vector<std::pair<int, int>> kept_;
+};
+
 /// Memory for direct I/O.
 class Aligned {
 public:

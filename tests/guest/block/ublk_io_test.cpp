@@ -161,6 +161,34 @@ TEST_CASE("what a request fails with is what its user sees", "[ublk]") {
     CHECK(::pread(file.fd, data.data(), data.size(), 0) == 4096);
 }
 
+TEST_CASE("a read whose data the kernel did not take once fails, whatever comes later", "[ublk]") {
+    UblkBench bench;
+    ShownDisk disk(bench, test::disk_request(std::size_t{16} << 20));
+    const std::string node = "/dev/ublkc" + disk.path().substr(std::string("/dev/ublkb").size());
+    disk.hold();
+    int first = 0;
+    std::thread reader([&] {
+        test::File file(disk.path(), O_RDONLY | O_DIRECT);
+        test::Aligned data(4096);
+        first = ::pread(file.fd, data.data(), data.size(), 0) < 0 ? errno : 0;
+    });
+    REQUIRE(test::eventually([&] { return disk.held() == 1; }));
+    const std::size_t refused = disk.server.run([&] {
+        const block::Request& request = disk.memory.held_request(0);
+        const std::vector<std::byte> data(request.length_bytes);
+        const test::Redirected away(node, "/dev/null", O_RDONLY);
+        request.sink->put(0, data);
+        return away.count;
+    });
+    CHECK(refused == 1);
+    disk.let_go(); // all of the data, again
+    reader.join();
+    CHECK(first == EIO);
+    test::File file(disk.path(), O_RDONLY | O_DIRECT);
+    test::Aligned data(4096);
+    CHECK(::pread(file.fd, data.data(), data.size(), 0) == 4096);
+}
+
 TEST_CASE("a device asks for no more than its depth at a time", "[ublk]") {
     block::KernelDeviceRequest request = test::disk_request(std::size_t{16} << 20);
     request.depth = 8;

@@ -47,7 +47,9 @@ private:
         while (first_ != nullptr) {
             block::Request& request = take();
             const auto at = data_.begin() + static_cast<std::ptrdiff_t>(request.offset_bytes);
-            if (request.verb == block::Verb::read) {
+            if (request.sink != nullptr) {
+                request.sink->put(0, base::Bytes(data_).subspan(request.offset_bytes, request.length_bytes));
+            } else if (request.verb == block::Verb::read) {
                 std::copy_n(at, request.data.size(), request.data.begin());
             } else if (request.verb == block::Verb::write) {
                 std::copy(request.data.begin(), request.data.end(), at);
