@@ -24,11 +24,12 @@ using namespace std::chrono_literals;
 
 struct Slot : session::Command {
     std::vector<std::byte> buffer;
+    std::uint64_t begun_ns = 0;
 };
 
 class EngineLoop final : private ring::Stream::Owner {
 public:
-    explicit EngineLoop(const LoopOptions& options);
+    EngineLoop(const LoopOptions& options, Latencies& latencies);
     ~EngineLoop() override;
 
     std::uint64_t run(Budget& budget);
@@ -44,6 +45,7 @@ private:
     void on_closed(ring::Stream& stream, const base::Error& error) override;
 
     const LoopOptions& options_;
+    Latencies& latencies_;
     Places places_;
     std::unique_ptr<ring::Loop> loop_;
     ring::Stream stream_;
@@ -64,18 +66,20 @@ T value_of(base::Result<T> result) {
     return std::move(*result);
 }
 
-login::LoginConfig login_config() {
+login::LoginConfig login_config(const LoopOptions& options) {
     login::LoginConfig config;
     config.initiator_name = "iqn.2026-01.bench:engine";
     config.target_name = null_target_name;
     config.isid = base::Isid(0x800000000002U);
+    config.offers.header_digest = options.header_digest ? "CRC32C" : "None";
+    config.offers.data_digest = options.data_digest ? "CRC32C" : "None";
     config.deadline = ring::monotonic_now() + 10s;
     return config;
 }
 
-EngineLoop::EngineLoop(const LoopOptions& options)
-    : options_(options), places_(options), loop_(value_of(ring::Loop::create())), stream_(*loop_, *this),
-      slots_(options.depth) {
+EngineLoop::EngineLoop(const LoopOptions& options, Latencies& latencies)
+    : options_(options), latencies_(latencies), places_(options), loop_(value_of(ring::Loop::create())),
+      stream_(*loop_, *this, ring::Stream::Wake::payload), slots_(options.depth) {
     for (Slot& slot : slots_) {
         slot.buffer.resize(options.io_bytes);
         slot.direction = options.write ? session::Direction::out : session::Direction::in;
@@ -90,7 +94,7 @@ EngineLoop::~EngineLoop() {
 }
 
 void EngineLoop::log_in() {
-    login_ = value_of(login::Login::make(login_config()));
+    login_ = value_of(login::Login::make(login_config(options_)));
     stream_.open(connect_to(options_.address, options_.port).release(), *login_);
     while (!login_->finished()) {
         turn();
@@ -134,6 +138,7 @@ void EngineLoop::start(Slot& slot) {
     scsi::Cdb cdb = options_.write ? scsi::write16(lba, blocks, false) : scsi::read16(lba, blocks, false);
     slot.cdb = cdb.bytes;
     slot.cdb_bytes = cdb.length;
+    slot.begun_ns = latencies_.begin();
     session_->submit(slot, loop_->now());
     stream_.mark();
     ++in_flight_;
@@ -154,6 +159,7 @@ void EngineLoop::on_progress(ring::Stream&) {
     while (session::Command* command = session_->next_completion()) {
         auto& slot = static_cast<Slot&>(*command);
         on_end(slot);
+        latencies_.end(slot.begun_ns);
         --in_flight_;
         ++done_;
         if (budget_->take()) {
@@ -187,7 +193,9 @@ std::uint64_t EngineLoop::run(Budget& budget) {
 
 int main(int argc, char** argv) {
     auto options = iscsi::bench::parse_loop_options(argc, argv);
-    iscsi::bench::EngineLoop loop(options);
-    iscsi::bench::measure("engine", options, [&](iscsi::bench::Budget& budget) { return loop.run(budget); });
+    iscsi::bench::Latencies latencies(options.latency);
+    iscsi::bench::EngineLoop loop(options, latencies);
+    iscsi::bench::measure("engine", options, latencies,
+                          [&](iscsi::bench::Budget& budget) { return loop.run(budget); });
     return 0;
 }

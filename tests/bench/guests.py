@@ -11,7 +11,14 @@ from pathlib import Path
 from report import TREE, fail, progress, text_of_cells
 
 KERNELS = ("6.1", "6.12", "new")
-UBLK_FROM = "6.12"  # the daemon takes nbd on kernels before
+# Since which of KERNELS our daemon has a path, and why not before.
+FROM = {"ublk": ("6.12", "the daemon uses nbd"), "ublk_zc": ("new", "ublk has no zero copy before Linux 6.15")}
+
+
+def missing(kernel, path):
+    """Why a kernel has no such path; empty when it has."""
+    first, why = FROM.get(path, (KERNELS[0], ""))
+    return why if KERNELS.index(kernel) < KERNELS.index(first) else ""
 LIMIT_S = 7200
 PATIENCE = "10"  # time flies in such a guest while it waits for its host
 

@@ -223,18 +223,25 @@ class Kernel(Initiator):
 
 
 class Ours(Initiator):
+    settings = {}
+
     def __init__(self, bench):
         super().__init__(bench)
         self.admin = bench.program("iscsiadm")
 
     def start(self):
-        self.bench.configure({"iscsid.block": self.block})
+        self.bench.configure({"iscsid.block": self.block, **self.settings})
         self.process = self.bench.start_daemon()
         self.daemon = Threads(self.process)
 
 
 class Ublk(Ours):
     block = "ublk"
+
+
+class UblkZeroCopy(Ublk):
+    settings = {"iscsid.ublk_zero_copy_min_kb": 64}
+    digests = False  # with data digests everything is copied
 
 
 class Nbd(Ours):
@@ -292,7 +299,7 @@ class Bare(Loop):
     name = "bare"
 
 
-PATHS = {"null_blk": NullBlk, "iscsi_tcp": Kernel, "ublk": Ublk, "nbd": Nbd, "engine": Engine, "libiscsi": Libiscsi,
+PATHS = {"null_blk": NullBlk, "iscsi_tcp": Kernel, "ublk": Ublk, "ublk_zc": UblkZeroCopy, "nbd": Nbd, "engine": Engine, "libiscsi": Libiscsi,
          "bare": Bare}
 
 

@@ -19,11 +19,12 @@ struct Slot {
     LibiscsiLoop* loop = nullptr;
     std::vector<unsigned char> data;
     scsi_iovec place{};
+    std::uint64_t begun_ns = 0;
 };
 
 class LibiscsiLoop {
 public:
-    explicit LibiscsiLoop(const LoopOptions& options);
+    LibiscsiLoop(const LoopOptions& options, Latencies& latencies);
     ~LibiscsiLoop();
     LibiscsiLoop(const LibiscsiLoop&) = delete;
     LibiscsiLoop& operator=(const LibiscsiLoop&) = delete;
@@ -37,6 +38,7 @@ private:
     void on_end(Slot& slot, int status, scsi_task* task);
 
     const LoopOptions& options_;
+    Latencies& latencies_;
     Places places_;
     iscsi_context* context_;
     std::vector<Slot> slots_;
@@ -45,9 +47,9 @@ private:
     std::uint64_t done_ = 0;
 };
 
-LibiscsiLoop::LibiscsiLoop(const LoopOptions& options)
-    : options_(options), places_(options), context_(iscsi_create_context("iqn.2026-01.bench:libiscsi")),
-      slots_(options.depth) {
+LibiscsiLoop::LibiscsiLoop(const LoopOptions& options, Latencies& latencies)
+    : options_(options), latencies_(latencies), places_(options),
+      context_(iscsi_create_context("iqn.2026-01.bench:libiscsi")), slots_(options.depth) {
     if (context_ == nullptr) {
         die("no libiscsi context");
     }
@@ -65,9 +67,13 @@ LibiscsiLoop::~LibiscsiLoop() {
 }
 
 void LibiscsiLoop::log_in() {
+    if (options_.data_digest) {
+        die("libiscsi knows no data digest");
+    }
     iscsi_set_targetname(context_, "iqn.2026-01.bench:null");
     iscsi_set_session_type(context_, ISCSI_SESSION_NORMAL);
-    iscsi_set_header_digest(context_, ISCSI_HEADER_DIGEST_NONE);
+    iscsi_set_header_digest(context_,
+                            options_.header_digest ? ISCSI_HEADER_DIGEST_CRC32C : ISCSI_HEADER_DIGEST_NONE);
     iscsi_set_initial_r2t(context_, ISCSI_INITIAL_R2T_NO);
     iscsi_set_immediate_data(context_, ISCSI_IMMEDIATE_DATA_YES);
     iscsi_set_noautoreconnect(context_, 1);
@@ -84,6 +90,7 @@ void LibiscsiLoop::start(Slot& slot) {
     };
     auto block_bytes = static_cast<int>(options_.block_bytes);
     auto length = static_cast<std::uint32_t>(slot.data.size());
+    slot.begun_ns = latencies_.begin();
     std::uint64_t lba = places_.next();
     scsi_task* task = options_.write ? iscsi_write16_task(context_, 0, lba, slot.data.data(), length,
                                                           block_bytes, 0, 0, 0, 0, 0, ended, &slot)
@@ -100,6 +107,7 @@ void LibiscsiLoop::on_end(Slot& slot, int status, scsi_task* task) {
         die(fmt::format("an I/O ended with status {:#x}: {}", status, iscsi_get_error(context_)));
     }
     scsi_free_scsi_task(task);
+    latencies_.end(slot.begun_ns);
     --in_flight_;
     ++done_;
     if (budget_->take()) {
@@ -138,8 +146,9 @@ std::uint64_t LibiscsiLoop::run(Budget& budget) {
 
 int main(int argc, char** argv) {
     auto options = iscsi::bench::parse_loop_options(argc, argv);
-    iscsi::bench::LibiscsiLoop loop(options);
-    iscsi::bench::measure("libiscsi", options,
+    iscsi::bench::Latencies latencies(options.latency);
+    iscsi::bench::LibiscsiLoop loop(options, latencies);
+    iscsi::bench::measure("libiscsi", options, latencies,
                           [&](iscsi::bench::Budget& budget) { return loop.run(budget); });
     return 0;
 }

@@ -52,6 +52,14 @@ bool is_write(std::string_view op) {
     return op == "write";
 }
 
+void set_digests(LoopOptions& options, std::string_view word) {
+    if (word != "none" && word != "header" && word != "both") {
+        die(fmt::format("--digests is none, header or both, not {}", word));
+    }
+    options.header_digest = word != "none";
+    options.data_digest = word == "both";
+}
+
 constexpr std::array long_options{
     option{"address", required_argument, nullptr, 'a'},
     option{"port", required_argument, nullptr, 'p'},
@@ -63,6 +71,8 @@ constexpr std::array long_options{
     option{"count", required_argument, nullptr, 'n'},
     option{"seconds", required_argument, nullptr, 's'},
     option{"warm-up", required_argument, nullptr, 'w'},
+    option{"digests", required_argument, nullptr, 'g'},
+    option{"latency", no_argument, nullptr, 'l'},
     option{"cpu", required_argument, nullptr, 'c'},
     option{nullptr, 0, nullptr, 0},
 };
@@ -98,6 +108,12 @@ void set_option(LoopOptions& options, int key, const char* value) {
         break;
     case 'w':
         options.warm_up_seconds = seconds_of(value);
+        break;
+    case 'g':
+        set_digests(options, value);
+        break;
+    case 'l':
+        options.latency = true;
         break;
     case 'c':
         options.cpu = static_cast<int>(number(value, CPU_SETSIZE - 1));
@@ -200,11 +216,12 @@ bool Budget::take() {
     return true;
 }
 
-void measure(std::string_view program, const LoopOptions& options,
+void measure(std::string_view program, const LoopOptions& options, Latencies& latencies,
              const std::function<std::uint64_t(Budget&)>& loop) {
     if (options.count == 0) {
         Budget warm_up = Budget::of_seconds(options.warm_up_seconds);
         loop(warm_up);
+        latencies.clear();
     }
     Budget budget =
         options.count != 0 ? Budget::of_count(options.count) : Budget::of_seconds(options.seconds);
@@ -222,6 +239,10 @@ void measure(std::string_view program, const LoopOptions& options,
                options.write ? "write" : "read", options.depth, options.io_bytes, optimized);
     fmt::print(R"("ios": {}, "seconds": {:.6f}, "iops": {:.1f}, "switches_per_io": {:.4f}, )", done, seconds,
                ios / seconds, (after.switches - before.switches) / ios);
+    if (latencies.on()) {
+        fmt::print(R"("p50_us": {:.3f}, "p99_us": {:.3f}, "p999_us": {:.3f}, )", latencies.quantile_us(0.5),
+                   latencies.quantile_us(0.99), latencies.quantile_us(0.999));
+    }
     fmt::print(R"("cpu_us_per_io": {:.4f}, "user_us_per_io": {:.4f}, "system_us_per_io": {:.4f}}})"
                "\n",
                user_us + system_us, user_us, system_us);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "base/bytes.hpp"
+#include "bench/latencies.hpp"
 
 #include <cstdint>
 #include <functional>
@@ -23,7 +24,10 @@ struct LoopOptions {
     std::uint64_t count = 0;                           ///< I/Os to do; 0: go on for `seconds`
     double seconds = 1;
     double warm_up_seconds = 0.1; ///< not measured; only where `count` is 0
-    int cpu = -1;                 ///< run on this CPU only; -1: anywhere
+    bool header_digest = false;
+    bool data_digest = false;
+    bool latency = false; ///< print how long I/Os took, too
+    int cpu = -1;         ///< run on this CPU only; -1: anywhere
 };
 
 /// Prints `message` behind the program's name and ends the program with status 1.
@@ -61,8 +65,8 @@ private:
 };
 
 /// Runs the loop (first to warm up, then measured) and prints its figures. `loop` does I/Os until the budget
-/// is used up and all have ended, and gives their number.
-void measure(std::string_view program, const LoopOptions& options,
+/// is used up and all have ended, gives their number, and tells `latencies` of each where they are on.
+void measure(std::string_view program, const LoopOptions& options, Latencies& latencies,
              const std::function<std::uint64_t(Budget&)>& loop);
 
 } // namespace iscsi::bench

@@ -4,6 +4,7 @@
 #include "base/endian.hpp"
 
 #include <algorithm>
+#include <fmt/core.h>
 #include <string_view>
 
 namespace iscsi::bench {
@@ -100,7 +101,15 @@ Data vital_page(std::uint8_t code, std::uint8_t length) {
     return page;
 }
 
-DiskAnswer vital_product_data(const Cdb& cdb) {
+/// A LUN below 256 in peripheral device addressing (SAM-5 section 4.7.7.2), or more than there can be.
+std::uint32_t number_of(base::Lun lun) {
+    constexpr std::uint64_t unit = std::uint64_t{1} << 48;
+    return lun.value() % unit == 0 && lun.value() / unit < 256
+               ? static_cast<std::uint32_t>(lun.value() / unit)
+               : UINT32_MAX;
+}
+
+DiskAnswer vital_product_data(std::uint32_t number, const Cdb& cdb) {
     std::uint8_t code = byte_at(cdb, 2);
     Data page;
     switch (code) {
@@ -110,12 +119,12 @@ DiskAnswer vital_product_data(const Cdb& cdb) {
         break;
     case 0x80: // unit serial number
         page = vital_page(code, 8);
-        put_text(page, 4, "NULL0001");
+        put_text(page, 4, fmt::format("NULL{:04}", number + 1));
         break;
     case 0x83: // identification: one T10 vendor designator
         page = vital_page(code, 20);
         put(page, 4, std::to_array<std::uint8_t>({0x02, 0x01, 0x00, 16}));
-        put_text(page, 8, "NULL    bench001");
+        put_text(page, 8, fmt::format("NULL    bench{:03}", number + 1));
         break;
     case 0xb0: // block limits: none reported
         page = vital_page(code, 0x3c);
@@ -135,12 +144,13 @@ DiskAnswer vital_product_data(const Cdb& cdb) {
     return give(std::move(page), field<base::Be16>(cdb, 3));
 }
 
-DiskAnswer inquiry(base::Lun lun, const Cdb& cdb) {
+DiskAnswer inquiry(const DiskGeometry& geometry, base::Lun lun, const Cdb& cdb) {
+    const std::uint32_t number = number_of(lun);
     if ((byte_at(cdb, 1) & 1) != 0) {
-        return lun.value() == 0 ? vital_product_data(cdb) : refuse(lun_not_supported);
+        return number < geometry.luns ? vital_product_data(number, cdb) : refuse(lun_not_supported);
     }
     Data data(36);
-    put_byte(data, 0, lun.value() == 0 ? 0x00 : 0x7f);
+    put_byte(data, 0, number < geometry.luns ? 0x00 : 0x7f);
     put_byte(data, 2, 6);
     put_byte(data, 3, 2);
     put_byte(data, 4, 31);
@@ -149,9 +159,12 @@ DiskAnswer inquiry(base::Lun lun, const Cdb& cdb) {
     return give(std::move(data), field<base::Be16>(cdb, 3));
 }
 
-DiskAnswer report_luns(const Cdb& cdb) {
-    Data data(16);
-    put(data, 0, base::Be32(8));
+DiskAnswer report_luns(const DiskGeometry& geometry, const Cdb& cdb) {
+    Data data(std::size_t{8} + geometry.luns * std::size_t{8});
+    put(data, 0, base::Be32(geometry.luns * 8));
+    for (std::uint32_t number = 0; number < geometry.luns; ++number) {
+        put_byte(data, 8 + number * std::size_t{8} + 1, number);
+    }
     return give(std::move(data), field<base::Be32>(cdb, 6));
 }
 
@@ -224,12 +237,12 @@ DiskAnswer other_command(const DiskGeometry& geometry, const Cdb& cdb) {
 DiskAnswer disk_answer(const DiskGeometry& geometry, base::Lun lun, const Cdb& cdb) {
     std::uint8_t opcode = byte_at(cdb, 0);
     if (opcode == 0x12) {
-        return inquiry(lun, cdb);
+        return inquiry(geometry, lun, cdb);
     }
     if (opcode == 0xa0) {
-        return report_luns(cdb);
+        return report_luns(geometry, cdb);
     }
-    if (lun.value() != 0) {
+    if (number_of(lun) >= geometry.luns) {
         return refuse(lun_not_supported);
     }
     switch (opcode) {

@@ -14,6 +14,7 @@ namespace iscsi::bench {
 struct DiskGeometry {
     std::uint32_t block_bytes = 512;
     std::uint64_t blocks = (std::uint64_t{16} << 30) / 512;
+    std::uint32_t luns = 1; ///< such units, 1..256; their numbers begin at 0
 };
 
 using Cdb = std::array<std::byte, 16>;

@@ -6,8 +6,6 @@
 namespace iscsi::bench {
 namespace {
 
-constexpr std::uint32_t command_window = 1024;
-
 bool payload_is_thrown_away(wire::Opcode opcode) {
     return opcode == wire::Opcode::scsi_command || opcode == wire::Opcode::data_out;
 }
@@ -34,7 +32,7 @@ template <class Pdu>
 void NullConnection::number(Pdu& pdu, bool advance) {
     pdu.stat_sn = stat_sn_.value();
     pdu.exp_cmd_sn = exp_cmd_sn_.value();
-    pdu.max_cmd_sn = (exp_cmd_sn_ + (command_window - 1)).value();
+    pdu.max_cmd_sn = (exp_cmd_sn_ + (config_.command_window - 1)).value();
     if (advance) {
         ++stat_sn_;
     }

@@ -24,7 +24,8 @@ inline constexpr const char* null_target_name = "iqn.2026-01.bench:null";
 
 struct NullTargetConfig {
     DiskGeometry geometry;
-    std::string portal; ///< "address:port" as discovery gives it
+    std::uint32_t command_window = 1024; ///< MaxCmdSN is so many commands away
+    std::string portal;                  ///< "address:port" as discovery gives it
 };
 
 class NullConnection {

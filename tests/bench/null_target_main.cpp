@@ -28,6 +28,8 @@ struct TargetOptions {
     std::uint16_t port = 0;
     std::uint32_t block_bytes = 512;
     std::uint64_t capacity_bytes = std::uint64_t{16} << 30;
+    std::uint32_t luns = 1;
+    std::uint32_t command_window = NullTargetConfig().command_window;
     int cpu = -1;
     unsigned seconds = 3600;
 };
@@ -36,6 +38,8 @@ constexpr std::array long_options{
     option{"port", required_argument, nullptr, 'p'},
     option{"block-bytes", required_argument, nullptr, 'b'},
     option{"capacity-bytes", required_argument, nullptr, 'r'},
+    option{"luns", required_argument, nullptr, 'l'},
+    option{"window", required_argument, nullptr, 'w'},
     option{"cpu", required_argument, nullptr, 'c'},
     option{"seconds", required_argument, nullptr, 's'},
     option{nullptr, 0, nullptr, 0},
@@ -63,6 +67,12 @@ TargetOptions parse_target_options(int argc, char** argv) {
         case 'r':
             options.capacity_bytes = number(std::uint64_t{1} << 60);
             break;
+        case 'l':
+            options.luns = static_cast<std::uint32_t>(number(256));
+            break;
+        case 'w':
+            options.command_window = static_cast<std::uint32_t>(number(UINT16_MAX));
+            break;
         case 'c':
             options.cpu = static_cast<int>(number(1023));
             break;
@@ -70,12 +80,15 @@ TargetOptions parse_target_options(int argc, char** argv) {
             options.seconds = static_cast<unsigned>(number(86400));
             break;
         default:
-            die("usage: [--port P] [--block-bytes N] [--capacity-bytes N] [--cpu N] [--seconds N, 0 = no "
-                "limit]");
+            die("usage: [--port P] [--block-bytes N] [--capacity-bytes N] [--luns N] [--window COMMANDS] "
+                "[--cpu N] [--seconds N, 0 = no limit]");
         }
     }
     if (options.block_bytes == 0 || options.capacity_bytes < options.block_bytes) {
         die("the capacity must be a block at least");
+    }
+    if (options.luns == 0 || options.command_window == 0) {
+        die("--luns and --window want numbers above 0");
     }
     return options;
 }
@@ -119,7 +132,9 @@ void end_with_parent_or_after(unsigned seconds) {
 [[noreturn]] void run(const TargetOptions& options) {
     Socket listener = listen_on_loopback(options.port);
     NullTargetConfig config{.geometry = {.block_bytes = options.block_bytes,
-                                         .blocks = options.capacity_bytes / options.block_bytes},
+                                         .blocks = options.capacity_bytes / options.block_bytes,
+                                         .luns = options.luns},
+                            .command_window = options.command_window,
                             .portal = fmt::format("127.0.0.1:{}", local_port(listener.fd()))};
     fmt::print("{} {}\n", config.portal, null_target_name);
     std::fflush(stdout);
