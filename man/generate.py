@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Writes what the programs' own tables say into the manual pages, etc/iscsid.conf and the bash completion.
 
-Arguments: the programs iscsiadm, iscsid, iscsistart, iscsi-iname, iscsi-gen-initiatorname and print-tables, in any
-order. The build's target `documents` runs it. A generated part of a file stands between a line with "BEGIN GENERATED
-<name>" and one with "END GENERATED"; etc/iscsid.conf is generated as a whole. tests/lint/documents.py fails when a file
-differs from what this would write.
+Arguments: the programs iscsiadm, iscsid, iscsistart, iscsi-iname, iscsi-gen-initiatorname, iscsi-exporter and
+print-tables, in any order. The build's target `documents` runs it. A generated part of a file stands between a line with
+"BEGIN GENERATED <name>" and one with "END GENERATED"; etc/iscsid.conf is generated as a whole. tests/lint/documents.py
+fails when a file differs from what this would write.
 """
 
 import os
@@ -216,6 +216,13 @@ def exit_list(exits):
     return "\n".join(out)
 
 
+def event_list(events):
+    out = []
+    for name, level, meaning in events:
+        out += [".TP", f".BR {roff(name)} \" ({level})\"", roff(sentence(meaning))]
+    return "\n".join(out)
+
+
 DIFFERENCE = ("id", "command", "theirs", "ours", "reason")
 
 
@@ -304,6 +311,7 @@ def parts(programs, groups, differences):
         "synopsis": synopsis(programs.adm_help),
         "options of iscsiadm": option_list(programs.adm),
         "exit codes": exit_list(programs.exits),
+        "events": event_list(programs.events),
         "keys": key_list(groups, rows),
         "fixed keys": fixed_keys(programs.rows),
         "interface keys": iface_keys(programs.rows),

@@ -2,9 +2,11 @@
 //   key  name, kinds, type, compiled default, shipped value, low, high, choices, flags, what is
 //       allowed in words
 //   exit  exit code of iscsiadm, text
+//   event name, level, meaning
 //   word  letter of an option of iscsiadm, mode, what may stand behind it
 // man/generate.py reads it. A tool of the build; never installed.
 #include "base/error.hpp"
+#include "ipc/events.hpp"
 #include "option_table.hpp"
 #include "records/fields.hpp"
 
@@ -86,6 +88,10 @@ int main() {
     for (int code = 1; code <= exit_code_max; ++code) {
         auto text = iscsi::base::text(static_cast<iscsi::base::Errc>(code));
         std::fputs(fmt::format("exit\t{}\t{}\n", code, text).c_str(), stdout);
+    }
+    for (const iscsi::ipc::EventRow& row : iscsi::ipc::event_rows) {
+        std::fputs(fmt::format("event\t{}\t{}\t{}\n", row.name, text(row.level), row.meaning).c_str(),
+                   stdout);
     }
     print_words();
     return std::fflush(stdout) == 0 ? 0 : 1;

@@ -9,7 +9,7 @@ import tempfile
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 KINDS = {"node", "send_targets", "isns", "iface", "daemon"}
 FLAGS = {"secret", "read_only", "hidden", "when_set", "power_of_two", "or_zero", "v4_only", "v6_only"}
-MODES = ("discovery", "discoverydb", "node", "session", "iface", "host", "fw")
+MODES = ("discovery", "discoverydb", "node", "session", "iface", "host", "fw", "doctor", "top", "monitor")
 
 # What stands for an option's argument where a program's help has no word for it.
 ARGUMENTS = {
@@ -128,7 +128,8 @@ def discovery_options():
 class Programs:
     def __init__(self, paths):
         path = {os.path.basename(name): os.path.abspath(name) for name in paths}
-        missing = {"iscsiadm", "iscsid", "iscsistart", "iscsi-iname", "iscsi-gen-initiatorname", "print-tables"} - set(path)
+        missing = {"iscsiadm", "iscsid", "iscsistart", "iscsi-iname", "iscsi-gen-initiatorname",
+                   "iscsi-exporter", "print-tables"} - set(path)
         if missing:
             raise Wrong(f"not among the arguments: {', '.join(sorted(missing))}")
         self.adm_help = run(path["iscsiadm"], "--help").stdout
@@ -139,14 +140,18 @@ class Programs:
             "iscsistart": help_options(run(path["iscsistart"], "--help").stdout),
             "iscsi-iname": help_options(run(path["iscsi-iname"], "--help").stderr),
             "iscsi-gen-initiatorname": help_options(run(path["iscsi-gen-initiatorname"], "-h").stdout),
+            "iscsi-exporter": help_options(run(path["iscsi-exporter"], "-h").stdout),
             "iscsi_discovery": discovery_options(),
         }
-        self.rows, self.exits, self.words = [], [], []  # words: option, mode, what may stand behind it
+        self.rows, self.exits, self.events = [], [], []
+        self.words = []  # option, mode, what may stand behind it
         for line in run(path["print-tables"]).stdout.splitlines():
             what, rest = line.split("\t", 1)
             if what == "key":
                 self.rows.append(Row(rest))
             elif what == "word":
                 self.words.append(rest.split("\t"))
+            elif what == "event":
+                self.events.append(rest.split("\t"))
             else:
                 self.exits.append(rest.split("\t"))

@@ -12,7 +12,8 @@ import tempfile
 
 import tree
 
-TIDY = ["clang-tidy", "--quiet", "--extra-arg=-Wno-unknown-warning-option"]
+TIDY = ["clang-tidy", "--quiet", "--extra-arg=-Wno-unknown-warning-option",
+        "--extra-arg=-Wno-ignored-optimization-argument"]
 
 
 def tidy(build, source):
