@@ -52,11 +52,15 @@ void note_barred(ManagedSession& session, base::TimePoint now) {
     }
 }
 
+std::string named(const scsi::LunFacts& facts) {
+    std::string name = scsi::identity(facts);
+    return name.empty() ? fmt::format("{} {} without a name", facts.vendor, facts.product) : name;
+}
+
 base::Error another_unit(const ServedLun& served, const base::Result<scsi::LunFacts>& now) {
-    return {base::Errc::fatal_login,
-            fmt::format("LUN {}: was {}, is now {}; no I/O is sent to it",
-                        scsi::describe_lun(served.facts.lun), scsi::identity(served.facts),
-                        now ? scsi::identity(*now) : now.error().message())};
+    return {base::Errc::fatal_login, fmt::format("LUN {}: was {}, is now {}; no I/O is sent to it",
+                                                 scsi::describe_lun(served.facts.lun), named(served.facts),
+                                                 now ? named(*now) : now.error().message())};
 }
 
 void tell_replaced(const ManagedSession& session, const ServedLun& served,
