@@ -15,10 +15,11 @@ port is in `guest.serial`. Networks are qemu's own (user mode): nothing of this 
 import base64
 import json
 import os
+import re
 import socket
 import time
 
-from lab import PATIENCE, Failure, check, need, wait_until
+from lab import PATIENCE, Again, Failure, check, need, wait_until
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 HOST = "10.0.2.2"
@@ -28,6 +29,11 @@ UP_SECONDS = 150
 CONSOLE = ("console=ttyS0 loglevel=6 panic=-1 mitigations=off nokaslr nowatchdog security=apparmor "
            "sysctl.kernel.printk_ratelimit=0 random.trust_cpu=1 idle=halt tsc=reliable no_timer_check maxcpus=1 "
            "net.ifnames=0 norandmaps systemd.show_status=1")
+
+# As in tests/guest/run, which says of the second what it is.
+COMPLAINT = re.compile(r"^.*(BUG: |kernel BUG at|Oops|general protection fault|Kernel panic|blocked for more than)", re.M)
+EMULATOR_ERRED = "int3: 0000 [#"
+GUESSED = re.compile(r"^\[ *\d+[.]\d+\]  [?] ")
 
 
 def load(place):
@@ -47,7 +53,7 @@ class Booted:
         """drives: images that it has beside its own disk, as /dev/vdb and so on. root: what the kernel's command line says of
         it where the guest has no disk, and an initramfs of its own. firmware: qemu's words for more in its firmware."""
         need("qemu-system-x86_64", "qemu-img")
-        self.lab, self.boot_id = lab, ""
+        self.lab, self.boot_id, self.said_before = lab, "", 0
         self.image = os.environ["ISCSI_GUEST_DISK"]
         self.serial, self.address = os.path.join(lab.root, "serial"), os.path.join(lab.root, "agent")
         initrd = lab.run(os.path.join(HERE, "kernels"), "-d", kernel, quiet=True).out.strip()
@@ -72,13 +78,15 @@ class Booted:
         self._switch_on()
 
     def _switch_on(self):
+        self.said_before = len(self.said()) if os.path.exists(self.serial) else 0
         self.process = self.lab.start("qemu", self.command)
         self.agent, self.heard = socket.socket(socket.AF_UNIX), b""
         wait_until(lambda: self.agent.connect_ex(self.address) == 0, 10, "qemu")
 
     def _is_off(self, seconds):
         wait_until(lambda: self.process.poll() is not None, seconds, "the guest to go down")
-        check(self.process.returncode == 0, f"qemu ended with {self.process.returncode}:\n{self.last_words()}")
+        if self.process.returncode != 0 or self._complaint():
+            self._fail(f"qemu ended with {self.process.returncode}")
         self.agent.close()
 
     def up(self, seconds=UP_SECONDS):
@@ -139,13 +147,22 @@ class Booted:
             except TimeoutError:
                 piece = b""
             if not piece:
-                raise Failure(f"gave up waiting for {what}; its last words:\n{self.last_words()}")
+                self._fail(f"gave up waiting for {what}")
             self.heard += piece
         line, _, self.heard = self.heard.partition(b"\n")
         return line.decode(errors="replace").strip()
 
-    def last_words(self):
-        return self.said()[-4000:]
+    def _complaint(self):
+        """Of the kernel, since it was switched on, and what came then; without what it only guesses of its stack."""
+        said = self.said()[self.said_before:]
+        found = COMPLAINT.search(said)
+        return found and "\n".join(line for line in said[found.start():].splitlines() if not GUESSED.search(line))
+
+    def _fail(self, what):
+        """With its last words, or the kernel's first complaint: the end alone does not say what it was."""
+        complaint = self._complaint()
+        words = complaint[:4000] if complaint else self.said()[-4000:]
+        raise (Again if complaint and EMULATOR_ERRED in complaint else Failure)(f"{what}; its last words:\n{words}")
 
     def said(self):
         """All that it has printed."""

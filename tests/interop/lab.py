@@ -41,6 +41,10 @@ class Failure(Exception):
     """What a test found wrong."""
 
 
+class Again(Failure):
+    """What the test stands on broke by itself, and nothing that is tested can break that: it is tried again."""
+
+
 def check(condition, what):
     if not condition:
         raise Failure(what)
@@ -59,12 +63,17 @@ def need(*programs):
 
 def main(test):
     """Runs one test function; its failure is one line and a trace, and exit status 1."""
-    try:
-        test()
-    except Failure as failure:
-        traceback.print_exc(file=sys.stdout)
-        print(f"FAILED: {failure}")
-        sys.exit(1)
+    for tries_left in (2, 1, 0):
+        try:
+            test()
+            break
+        except Failure as failure:
+            if isinstance(failure, Again) and tries_left:
+                print(f"{failure}\nOnce more.", flush=True)
+                continue
+            traceback.print_exc(file=sys.stdout)
+            print(f"FAILED: {failure}")
+            sys.exit(1)
     print("passed")
 
 
