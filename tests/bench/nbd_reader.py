@@ -1,8 +1,13 @@
 """A client of an NBD export on a Unix socket that reads in step: a batch of requests leaves with one send, the next one when all
-of it is answered. So what the server is asked for at a time is the same in every run, however busy the machine."""
+of it is answered. So what the server is asked for at a time is the same in every run, however busy the machine; and the client
+costs as little as one can.
+
+As a program, `nbd_reader.py URI DEPTH BYTES SECONDS` reads blocks of so many bytes for so long and prints how many it read."""
 
 import socket
 import struct
+import sys
+import time
 import urllib.parse
 
 HELLO, OPTIONS, GO, BLOCK_BYTES = b"NBDMAGIC", b"IHAVEOPT", 7, 4096
@@ -17,15 +22,15 @@ def check(condition, what):
 
 
 class NbdReader:
-    """One connection; `uri` as iscsiadm shows it. Reads blocks of 4 KiB, one after the other within `span` bytes."""
+    """One connection; `uri` as iscsiadm shows it. Reads blocks, one after the other within `span` bytes."""
 
-    def __init__(self, uri, depth, span=64 << 20):
+    def __init__(self, uri, depth, span=64 << 20, block_bytes=BLOCK_BYTES):
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.connect(urllib.parse.unquote(uri.partition("socket=")[2]))
         self._shake_hands()
-        self.requests = [b"".join(struct.pack(">IHHQQI", REQUEST, 0, 0, number, (first + number) * BLOCK_BYTES, BLOCK_BYTES)
-                                  for number in range(depth)) for first in range(0, span // BLOCK_BYTES, depth)]
-        self.answer = memoryview(bytearray(depth * (16 + BLOCK_BYTES)))
+        self.requests = [b"".join(struct.pack(">IHHQQI", REQUEST, 0, 0, number, (first + number) * block_bytes, block_bytes)
+                                  for number in range(depth)) for first in range(0, span // block_bytes, depth)]
+        self.answer = memoryview(bytearray(depth * (16 + block_bytes)))
         self.next = 0
 
     def _take(self, count):
@@ -60,3 +65,18 @@ class NbdReader:
 
     def close(self):
         self.socket.close()
+
+
+def main():
+    uri, depth, block_bytes, seconds = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
+    reader = NbdReader(uri, depth, block_bytes=block_bytes)
+    end, batches = time.monotonic() + seconds, 0
+    while time.monotonic() < end:
+        reader.read(1)
+        batches += 1
+    reader.close()
+    print(batches * depth)
+
+
+if __name__ == "__main__":
+    main()
