@@ -260,8 +260,8 @@ void DiscoveryWatch::begin_logins(std::vector<records::Record> fresh) {
         failed_.erase(portal_key(records::node_id(node)));
         to_log_in_.push_back(std::move(node));
     }
-    // Each takes one from the queue as it begins.
-    while (!to_log_in_.empty() && log_in_tasks_ < base::limits::watched_logins_max) {
+    // Each takes one from the queue as it begins, unless all is over.
+    while (!to_log_in_.empty() && !ending_.is_set() && log_in_tasks_ < base::limits::watched_logins_max) {
         ++log_in_tasks_;
         logins_.spawn(log_in_to_all());
     }
