@@ -10,7 +10,7 @@ namespace iscsi::block {
 
 NbdConnection::NbdConnection(const Context& context)
     : info_(context.info), pool_(context.pool), handler_(context.handler), owner_(context.owner),
-      handshake_(context.info), staging_(std::make_unique<std::array<std::byte, staging_bytes>>()),
+      barrier_(context.barrier), handshake_(context.info), staging_(std::make_unique<std::array<std::byte, staging_bytes>>()),
       slots_(std::make_unique<std::array<Slot, slots_max>>()) {
     static_assert(NbdHandshake::input_bytes_max <= staging_bytes);
     for (std::size_t i = 0; i < slots_max; ++i) {
@@ -208,9 +208,10 @@ base::Result<NbdConnection::Step> NbdConnection::step_header(base::Bytes unread)
     return begun;
 }
 
-/// Gives the request a slot and memory and sends it on its way; changes nothing when there is none.
+/// Gives the request a slot and memory and sends it on its way; changes nothing when there is none, or when
+/// it has to wait for those of a client that has gone.
 NbdConnection::Step NbdConnection::begin(const nbd::RequestHeader& header, nbd::Error refused) {
-    if (free_count_ == 0) {
+    if (free_count_ == 0 || (barrier_ != nullptr && barrier_->load(std::memory_order_seq_cst) != 0)) {
         return Step::blocked;
     }
     const auto command = static_cast<nbd::Command>(header.type.get());

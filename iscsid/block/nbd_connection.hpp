@@ -15,6 +15,7 @@
 #include "block/nbd_handshake.hpp"
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -44,6 +45,8 @@ public:
         BufferPool& pool;
         RequestHandler& handler;
         Owner& owner;
+        /// While it is not 0 no request begins; who makes it 0 has the socket looked at again. None: nullptr.
+        const std::atomic<std::size_t>* barrier = nullptr;
     };
 
     explicit NbdConnection(const Context& context);
@@ -128,6 +131,7 @@ private:
     BufferPool& pool_;
     RequestHandler& handler_;
     Owner& owner_;
+    const std::atomic<std::size_t>* barrier_;
 
     Phase phase_ = Phase::closed;
     NbdHandshake handshake_;

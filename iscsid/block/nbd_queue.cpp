@@ -21,6 +21,7 @@ NbdQueue::Client::Client(NbdQueue& owner)
                         .pool = owner.context_.pool,
                         .handler = owner.context_.handler,
                         .owner = *this,
+                        .barrier = &owner.queues_->forsaken,
                     }),
       stream(owner.context_.loop, *this) {}
 
@@ -37,6 +38,10 @@ void NbdQueue::Client::on_ready() {
 
 void NbdQueue::Client::on_closed(ring::Stream&, const base::Error&) {
     connection.abandon();
+    if (!connection.idle()) {
+        forsaken = true;
+        queue.queues_->forsaken.fetch_add(1, std::memory_order_seq_cst);
+    }
     queue.on_place_free();
 }
 
@@ -59,12 +64,16 @@ private:
     int fd_;
 };
 
-/// Another queue has a place, and the one that accepts waits for that.
+/// To the queue that accepts: another one has a place, and it waits for that; or the barrier has ended.
 class NbdQueue::PlaceFree final : public ring::Message {
 public:
-    explicit PlaceFree(std::shared_ptr<NbdQueues> queues) : queues_(std::move(queues)) {}
+    PlaceFree(std::shared_ptr<NbdQueues> queues, bool barrier_ended)
+        : queues_(std::move(queues)), barrier_ended_(barrier_ended) {}
     void deliver() override {
-        if (NbdQueue* first = queues_->all.front().queue.load(std::memory_order_acquire); first != nullptr) {
+        NbdQueue* const first = queues_->all.front().queue.load(std::memory_order_acquire);
+        if (first != nullptr && barrier_ended_) {
+            first->end_barrier();
+        } else if (first != nullptr) {
             first->accept_next();
         }
         delete this;
@@ -72,21 +81,34 @@ public:
 
 private:
     std::shared_ptr<NbdQueues> queues_;
+    bool barrier_ended_;
+};
+
+/// From the queue that accepts: requests may begin again.
+class NbdQueue::GoOn final : public ring::Message {
+public:
+    explicit GoOn(NbdQueue& to) : to_(to) {}
+    void deliver() override {
+        to_.wake_clients();
+        delete this;
+    }
+
+private:
+    NbdQueue& to_;
 };
 
 NbdQueue::NbdQueue(const QueueContext& context, int listener, NbdExportInfo info,
                    std::shared_ptr<NbdQueues> queues)
-    : context_(context), listener_(listener), info_(std::move(info)), queues_(std::move(queues)),
+    : context_(context), listener_(listener), info_(std::move(info)),
+      queues_(queues ? std::move(queues) : std::make_shared<NbdQueues>()),
       accept_op_(ring::Op::to<&NbdQueue::on_accepted>(this)),
       accept_again_(ring::Timer::to<&NbdQueue::accept_next>(context.loop.timers(), this)) {
     clients_.reserve(clients_max);
-    if (queues_) {
-        if (context_.number == 0) {
-            queues_->accepting.store(&context_.loop, std::memory_order_release);
-        }
-        queues_->all.at(context_.number).queue.store(this, std::memory_order_seq_cst);
-        tell_of_place(); // the first one may have none any more
+    if (context_.number == 0) {
+        queues_->accepting.store(&context_.loop, std::memory_order_release);
     }
+    queues_->all.at(context_.number).queue.store(this, std::memory_order_seq_cst);
+    tell_of_place(); // the first one may have none any more
     accept_next();
 }
 
@@ -116,9 +138,6 @@ void NbdQueue::accept_next() {
 }
 
 bool NbdQueue::has_place() {
-    if (!queues_) {
-        return clients_.size() < clients_max || free_client() != nullptr;
-    }
     if (any_queue_has_place()) {
         return true;
     }
@@ -151,9 +170,6 @@ void NbdQueue::on_accepted(ring::Completion completion) {
 
 /// One of the queues has a place, unless it closes just now, and nobody but this one gives them away.
 void NbdQueue::place(int fd) {
-    if (!queues_) {
-        return serve(fd);
-    }
     NbdQueue* to = this;
     NbdQueues::One* fewest = &queues_->all.at(context_.number);
     for (NbdQueues::One& one : queues_->all) {
@@ -176,31 +192,58 @@ void NbdQueue::place(int fd) {
 }
 
 void NbdQueue::uncount_clients() {
+    bool barrier_ended = false;
     for (const auto& client : clients_) {
-        if (client->counted && client->is_free()) {
-            client->counted = false;
+        if (!client->is_free()) {
+            continue;
+        }
+        if (std::exchange(client->counted, false)) {
             queues_->all.at(context_.number).clients.fetch_sub(1, std::memory_order_seq_cst);
+        }
+        if (std::exchange(client->forsaken, false)) {
+            barrier_ended |= queues_->forsaken.fetch_sub(1, std::memory_order_seq_cst) == 1;
         }
     }
     tell_of_place();
+    if (barrier_ended && context_.number == 0) {
+        end_barrier();
+    } else if (barrier_ended) {
+        queues_->accepting.load(std::memory_order_acquire)->post(*new PlaceFree(queues_, true));
+    }
+}
+
+/// On the thread of the one that accepts, which all others outlive.
+void NbdQueue::end_barrier() {
+    for (const NbdQueues::One& one : queues_->all) {
+        NbdQueue* const queue = one.queue.load(std::memory_order_acquire);
+        if (queue != nullptr && queue != this) {
+            queue->context_.loop.post(*new GoOn(*queue));
+        }
+    }
+    wake_clients();
+}
+
+void NbdQueue::wake_clients() {
+    for (const auto& client : clients_) {
+        if (client->stream.is_open()) {
+            client->stream.mark();
+        }
+    }
 }
 
 void NbdQueue::tell_of_place() {
     const bool is_waited_for = queues_->full.load(std::memory_order_seq_cst) && queues_->full.exchange(false);
     if (is_waited_for && context_.number != 0) {
-        queues_->accepting.load(std::memory_order_acquire)->post(*new PlaceFree(queues_));
+        queues_->accepting.load(std::memory_order_acquire)->post(*new PlaceFree(queues_, false));
     }
 }
 
 std::size_t NbdQueue::users() const {
-    if (!queues_) {
-        return clients();
-    }
     std::size_t sum = 0;
     for (const NbdQueues::One& one : queues_->all) {
         sum += listener_ >= 0 ? one.clients.load(std::memory_order_acquire) : 0;
     }
-    return sum;
+    return sum - std::min(sum, queues_->forsaken.load(std::memory_order_acquire));
 }
 
 void NbdQueue::serve(int fd) {
@@ -209,7 +252,7 @@ void NbdQueue::serve(int fd) {
         base::check(clients_.size() < clients_max, "a client is accepted when there is a place");
         client = clients_.emplace_back(std::make_unique<Client>(*this)).get();
     }
-    client->counted = queues_ != nullptr;
+    client->counted = true;
     client->connection.open(context_.loop.now());
     client->stream.open(fd, client->connection);
 }
@@ -221,9 +264,7 @@ NbdQueue::Client* NbdQueue::free_client() {
 }
 
 void NbdQueue::on_place_free() {
-    if (queues_) {
-        uncount_clients();
-    }
+    uncount_clients();
     if (closing_) {
         context_.loop.mark(*this);
     } else {
@@ -234,9 +275,7 @@ void NbdQueue::on_place_free() {
 void NbdQueue::close(std::function<void()> closed) {
     base::check(!closing_, "a queue is closed once");
     closing_ = true;
-    if (queues_) {
-        queues_->all.at(context_.number).queue.store(nullptr, std::memory_order_seq_cst);
-    }
+    queues_->all.at(context_.number).queue.store(nullptr, std::memory_order_seq_cst);
     closed_ = std::move(closed);
     accept_again_.disarm();
     context_.loop.ring().cancel(accept_op_);

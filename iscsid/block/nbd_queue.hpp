@@ -33,6 +33,10 @@ struct NbdQueues {
     std::atomic<ring::Loop*> accepting = nullptr;
     /// It has found no place with any of them, and wants to hear of one.
     std::atomic<bool> full = false;
+    /// Clients that have gone, or hung up one of their connections, with requests that have not ended: one may
+    /// wait for its session to come back. Whoever comes next, by another queue perhaps, believes that they
+    /// have ended or never will, and what it writes would lie under theirs. So nobody's requests begin.
+    std::atomic<std::size_t> forsaken = 0;
 };
 
 class NbdQueue final : public BlockQueue, private ring::Pump {
@@ -40,7 +44,7 @@ public:
     static constexpr std::size_t clients_max = base::limits::nbd_clients_max;
 
     /// Takes over `listener`, a listening stream socket in blocking mode, and begins to accept. The queues
-    /// beside the first one have none (-1). `queues`: of one that is not alone.
+    /// beside the first one have none (-1). `queues`: of one that is not alone; else it makes its own.
     NbdQueue(const QueueContext& context, int listener, NbdExportInfo info,
              std::shared_ptr<NbdQueues> queues = nullptr);
     /// After close() only.
@@ -66,10 +70,12 @@ private:
         NbdQueue& queue;
         NbdConnection connection;
         ring::Stream stream;
-        bool counted = false; ///< in NbdQueues
+        bool counted = false;  ///< in NbdQueues
+        bool forsaken = false; ///< likewise
     };
     class Handover;
     class PlaceFree;
+    class GoOn;
 
     void accept_next();
     bool has_place();
@@ -80,6 +86,9 @@ private:
     void uncount_clients();
     /// There is one here: to the queue that accepts, if it waits for that.
     void tell_of_place();
+    /// The last request of those who have gone has ended.
+    void end_barrier();
+    void wake_clients();
     Client* free_client();
     /// A client's place may have become free.
     void on_place_free();

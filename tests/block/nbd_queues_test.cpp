@@ -137,3 +137,47 @@ TEST_CASE("a client on its way to a queue that closes is hung up on, and the oth
     server.connect(3);
     server.turn_until([&] { return server.first->clients() == 5; });
 }
+
+TEST_CASE("while a request of a client that has gone has not ended, nobody else's begins, by whichever queue",
+          "[nbd]") {
+    TwoQueues server;
+    server.disk.complete = [](block::Request& request, int result) {
+        block::NbdConnection::of(request).complete(request, result);
+    };
+    server.disk.hold = true; // as a session does that has lost its connection
+    const std::size_t gone = GENERATE(0U, 1U);
+    const std::size_t other = 1 - gone;
+    CAPTURE(gone);
+    const auto say = [&server](std::size_t client, const std::string& text) {
+        CHECK(::send(server.clients.at(client), text.data(), text.size(), MSG_NOSIGNAL) ==
+              static_cast<ssize_t>(text.size()));
+    };
+    const auto write = [](std::uint64_t offset, char what) {
+        return test::request({.type = 1, .offset = offset, .length = 512}) + std::string(512, what);
+    };
+    const auto seen = [&server] { return server.disk.count(block::Verb::write); };
+    server.connect(2);
+    server.turn_until([&] { return server.first->clients() == 1 && server.second->clients() == 1; });
+    say(gone, test::client_flags() + test::go() + write(0, 'a'));
+    say(other, test::client_flags() + test::go());
+    server.turn_until([&] { return seen() == 1; });
+    server.hang_up(gone);
+    server.turn_until([&] { return server.queues->forsaken == 1; });
+
+    say(0, write(0, 'b'));
+    server.connect(1);
+    say(1, test::client_flags() + test::go() + write(512, 'c'));
+    server.turn_until([&] { return server.first->clients() + server.second->clients() == 2; });
+    for (int i = 0; i < 20; ++i) {
+        server.loop->turn(ring::monotonic_now());
+    }
+    CHECK(seen() == 1);
+    CHECK(server.first->users() == 2);
+
+    server.disk.hold = false;
+    server.disk.release(0);
+    server.turn_until([&] { return seen() == 3; });
+    CHECK(server.disk.data[0] == std::byte{'b'});
+    CHECK(server.disk.data[512] == std::byte{'c'});
+    CHECK(server.queues->forsaken == 0);
+}
