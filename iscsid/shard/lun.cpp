@@ -336,8 +336,9 @@ void Lun::finish(Slot& slot, int error_number) {
         // Whatever became of it: for a lost path alone others would ask again, by another one.
         error_number = end_of_flush(slot);
     }
-    if (error_number == 0 && stays_in_cache(slot)) {
-        cache_->unflushed.on_acknowledged(slot.request->length_bytes, queue_number_);
+    if (error_number == 0 && stays_in_cache(slot) && !acknowledge(slot)) {
+        heed_losses(); // it is written again
+        return begin_command(slot);
     }
     block::Request& request = *std::exchange(slot.request, nullptr);
     give_up_slot(slot);

@@ -162,6 +162,7 @@ private:
     void heed_losses();
     bool tells_of_lost_cache(scsi::Effects effects);
     bool stays_in_cache(const Slot& slot) const;
+    bool acknowledge(const Slot& slot);
     int end_of_flush(const Slot& slot);
     bool tells_of_loss();
     bool others_know_a_cache() const;
