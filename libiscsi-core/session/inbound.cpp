@@ -327,6 +327,10 @@ base::Result<void> Session::on_r2t(const wire::R2t& pdu) {
         return violation(*task->command, fmt::format("R2T for {} bytes at {} outside the {} to be written",
                                                      bytes, offset, task->expected_bytes));
     }
+    if (sequences_.full()) [[unlikely]] {
+        // Of writes that were refused after they had been asked for, behind a long one that is being sent.
+        sequences_.keep_if([this](const auto& sequence) { return tasks_.find(sequence.itt) != nullptr; });
+    }
     if (task->r2ts_open >= parameters_.max_outstanding_r2t || sequences_.full()) [[unlikely]] {
         return violation(*task->command,
                          fmt::format("R2T above MaxOutstandingR2T {}", parameters_.max_outstanding_r2t));

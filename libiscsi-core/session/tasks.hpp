@@ -163,6 +163,15 @@ public:
     DataOutSequence& front() { return ring_[first_ & mask_]; }
     void push(const DataOutSequence& sequence) { ring_[last_++ & mask_] = sequence; }
     void pop() { ++first_; }
+    /// In the order in which they are.
+    void keep_if(auto&& wanted) {
+        const std::size_t end = std::exchange(last_, first_);
+        for (std::size_t at = first_; at != end; ++at) {
+            if (wanted(ring_[at & mask_])) {
+                ring_[last_++ & mask_] = ring_[at & mask_];
+            }
+        }
+    }
     void clear() { first_ = last_; }
 
 private:
