@@ -7,6 +7,7 @@
 #include "control/daemon.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 namespace iscsi::control {
@@ -105,6 +106,18 @@ ring::Task<void> Daemon::restore_companions(ManagedSession& leader, std::vector<
         companion.down_since = state.down_since.value_or(ring::boot_time_now());
         co_await make_nexus(companion);
         co_await assume_stranded(companion);
+    }
+}
+
+/// What the sessions beside it had sent for a daemon before this one is executed no more: each is in, or
+/// its time is over. An export's clients come back by whichever queue.
+ring::Task<void> Daemon::until_companions_are_fenced(ManagedSession& leader) {
+    constexpr base::Duration look_again = std::chrono::milliseconds(20);
+    const auto is_fenced = [this](const auto& companion) {
+        return companion->fences > 0 || (companion->stranded && companion->stranded->over_at <= loop_->now());
+    };
+    while (leader.state == State::running && !std::ranges::all_of(leader.companions, is_fenced)) {
+        co_await leader.pause(*loop_, loop_->now() + look_again);
     }
 }
 

@@ -169,6 +169,7 @@ private:
     ring::Task<base::Result<void>> open_companion(ManagedSession& companion);
     ManagedSession& make_companion(ManagedSession& leader, base::Isid isid);
     ring::Task<void> restore_companions(ManagedSession& leader, std::vector<CompanionState> states);
+    ring::Task<void> until_companions_are_fenced(ManagedSession& leader);
     /// Nobody works on it any more and it has no unit; a live one is logged out of.
     ring::Task<void> end_companion(ManagedSession& companion);
     ring::Task<void> end_companions(ManagedSession& leader);
@@ -265,6 +266,7 @@ private:
     open_beside_rival(ManagedSession& session, const shard::OpenRequest& request);
     void leave_behind(const ManagedSession& session, base::Deadline stranded_at);
     std::optional<Stranded> take_left_behind(const ManagedSession& session);
+    ring::Task<void> outlast_left_behind(ManagedSession& session);
     void on_successor(ManagedSession& session, const shard::OpenReply& opened,
                       std::optional<base::Duration> ended_after);
     /// After a new login, before anything is sent again: what the lost connection left at the target is not

@@ -29,6 +29,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 namespace iscsi::control {
 namespace {
@@ -150,6 +151,30 @@ std::optional<Stranded> Daemon::take_left_behind(const ManagedSession& session) 
     std::erase_if(left_behind_, [this](const auto& entry) { return entry.second.over_at <= loop_->now(); });
     auto found = left_behind_.extract({session.id.target, session.isid.value()});
     return found.empty() ? std::nullopt : std::optional(found.mapped());
+}
+
+/// What sessions of other names with the target have left behind, and nobody of their name has come to end.
+ring::Task<void> Daemon::outlast_left_behind(ManagedSession& session) {
+    bool told = false;
+    while (session.state != ManagedSession::State::ending) {
+        base::Deadline until;
+        for (const auto& [name, left] : left_behind_) {
+            if (name.first == session.id.target && left.over_at > loop_->now()) {
+                until = until ? std::max(*until, left.over_at) : left.over_at;
+            }
+        }
+        if (!until) {
+            break;
+        }
+        if (!std::exchange(told, true)) {
+            log::warning(about(session),
+                         "the target may still execute what another session has left behind; nothing is sent "
+                         "for up to {} s",
+                         std::chrono::ceil<std::chrono::seconds>(*until - loop_->now()).count());
+        }
+        // The next of that name may come meanwhile.
+        co_await session.pause(*loop_, std::min(*until, loop_->now() + std::chrono::seconds(1)));
+    }
 }
 
 ring::Task<base::Result<void>> Daemon::fence(ManagedSession& session) {

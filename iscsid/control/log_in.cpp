@@ -116,6 +116,7 @@ ring::Task<ipc::Reply> Daemon::log_in(ipc::Login request) {
         // Before the units: showing a block device makes the kernel read from it.
         co_await resume(session);
         co_await open_companions(session);
+        co_await outlast_left_behind(session);
         opened = co_await scan_and_attach(session, reply.note);
     }
     if (!opened || session.state == ManagedSession::State::ending) {
