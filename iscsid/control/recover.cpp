@@ -225,6 +225,7 @@ ring::Task<void> Daemon::find_again(ManagedSession& session) {
     }
     std::string note;
     session.rescanning = true;
+    co_await until_companions_are_fenced(session);
     auto scanned = co_await scan_and_attach(session, note);
     session.rescanning = false;
     session.restored = !scanned; // the login after the next drop scans again
@@ -327,6 +328,15 @@ ring::Task<void> Daemon::fail_after_timeout(ManagedSession& session, ring::Event
     }
     ring::EventOrDeadline waiting(*loop_, recovered, deadline);
     bool in_time = co_await waiting;
+    if (!in_time && family(session).size() > 1) {
+        // Whoever is told that a write has failed may write anew by another queue, whose session is open:
+        // then the one that failed must not be executed any more.
+        co_await look_for_stranded(session);
+        const base::Deadline over_at =
+            session.stranded ? base::Deadline(session.stranded->over_at) : base::Deadline(loop_->now());
+        ring::EventOrDeadline outlasting(*loop_, recovered, over_at);
+        in_time = co_await outlasting;
+    }
     if (!in_time && session.state == State::recovering) {
         log::event(about(session, ipc::Event::replacement_timeout),
                    "not back within {} s: I/O{} fails from now on", timeout,
