@@ -108,4 +108,46 @@ TEST_CASE("a command does not wait for all the data that the target has asked fo
     CHECK(complaints(pair.target).empty());
 }
 
+TEST_CASE("writes that are refused behind a long one leave room for what the target asks for next",
+          "[fairness][rfc7143-11.8]") {
+    PairConfig config = wrapping_config();
+    config.session.tasks = 4;
+    config.session.session.immediate_data = false;
+    config.session.session.max_burst_bytes = 262144;
+    config.session.connection.max_xmit_data_segment_bytes = 4096;
+    Pair pair(config);
+    pair.wire.iovecs = 2; // a PDU at a time
+    pair.target.keep_log = true;
+    pair.target.intercept = [](const wire::Bhs&, base::Bytes) { return true; };
+    std::deque<Io> writes(10);
+    const auto ask_for = [&](Io& write, std::uint32_t bytes) {
+        write.write(0, pattern(bytes, 1));
+        pair.submit(write.command);
+        pair.target.log.clear();
+        const auto is_command = [](const wire::Bhs& header) {
+            return header.opcode() == wire::Opcode::scsi_command;
+        };
+        while (std::ranges::none_of(pair.target.log, is_command)) {
+            REQUIRE(pair.send());
+        }
+        wire::R2t r2t;
+        r2t.lun = test_lun.value();
+        r2t.itt = newest_itt(pair.target);
+        r2t.ttt = 5;
+        r2t.desired_data_transfer_length = bytes;
+        pair.target.send(pair.target.stamped(r2t, FakeTarget::Status::shows));
+        return r2t.itt;
+    };
+    ask_for(writes[0], 262144);
+    for (std::size_t i = 1; i < writes.size(); ++i) {
+        const auto itt = ask_for(writes[i], 4096);
+        pair.target.send(pair.target.response_to(itt, 2));
+        while (pair.receive()) {
+        }
+        REQUIRE(pair.result);
+        REQUIRE(completions(pair.session).size() == 1);
+    }
+    CHECK(pair.send()); // of the long one there is still some
+}
+
 } // namespace iscsi::testing
