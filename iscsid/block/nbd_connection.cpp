@@ -10,7 +10,8 @@ namespace iscsi::block {
 
 NbdConnection::NbdConnection(const Context& context)
     : info_(context.info), pool_(context.pool), handler_(context.handler), owner_(context.owner),
-      barrier_(context.barrier), handshake_(context.info), staging_(std::make_unique<std::array<std::byte, staging_bytes>>()),
+      barrier_(context.barrier), handshake_(context.info),
+      staging_(std::make_unique<std::array<std::byte, staging_bytes>>()),
       slots_(std::make_unique<std::array<Slot, slots_max>>()) {
     static_assert(NbdHandshake::input_bytes_max <= staging_bytes);
     for (std::size_t i = 0; i < slots_max; ++i) {

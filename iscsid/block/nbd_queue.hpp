@@ -33,9 +33,9 @@ struct NbdQueues {
     std::atomic<ring::Loop*> accepting = nullptr;
     /// It has found no place with any of them, and wants to hear of one.
     std::atomic<bool> full = false;
-    /// Clients that have gone, or hung up one of their connections, with requests that have not ended: one may
-    /// wait for its session to come back. Whoever comes next, by another queue perhaps, believes that they
-    /// have ended or never will, and what it writes would lie under theirs. So nobody's requests begin.
+    /// Clients that have gone, or hung up one of their connections, with requests that have not ended: one
+    /// may wait for its session to come back. Whoever comes next, by another queue perhaps, believes that
+    /// they have ended or never will, and what it writes would lie under theirs. So nobody's requests begin.
     std::atomic<std::size_t> forsaken = 0;
 };
 

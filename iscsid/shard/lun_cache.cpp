@@ -74,14 +74,12 @@ void Lun::lose_cache() {
         // But another queue may still have to take the answer to a write that was there; and one that has
         // taken it just now looks for this after it has counted the write, as we look for that once more.
         empty_losses_seen_ = cache_->empty_losses.fetch_add(1, std::memory_order_seq_cst) + 1;
-        std::atomic_thread_fence(std::memory_order_seq_cst);
         if (!cache_->unflushed.any()) {
             return;
         }
     }
     // First: a flush of another queue that ends from here on is told.
     losses_seen_ = cache_->losses.fetch_add(1, std::memory_order_seq_cst) + 1;
-    std::atomic_thread_fence(std::memory_order_seq_cst); // of acknowledge()
     losses_answered_ = losses_seen_;
     const VolatileWrites::Amount lost = cache_->unflushed.lose();
     ++counters_.cache_losses;
@@ -117,15 +115,15 @@ bool Lun::fail_flushes() {
 }
 
 /// Counts it as held by the cache. False: another queue has heard meanwhile that the cache was lost, and may
-/// have looked at the count before or after; so nobody knows whether the write is among what was told as lost.
+/// have looked at the count before or after; so nobody knows whether the write is among what was told as
+/// lost.
 bool Lun::acknowledge(const Slot& slot) {
     cache_->unflushed.on_acknowledged(slot.request->length_bytes, queue_number_);
     if (cache_->unflushed.queues() == 1) {
         return true;
     }
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    return cache_->losses.load(std::memory_order_acquire) == losses_seen_ &&
-           cache_->empty_losses.load(std::memory_order_acquire) == empty_losses_seen_;
+    return cache_->losses.load(std::memory_order_seq_cst) == losses_seen_ &&
+           cache_->empty_losses.load(std::memory_order_seq_cst) == empty_losses_seen_;
 }
 
 /// It was acknowledged, or is about to be, and needs a flush to last. A discard promises nothing.

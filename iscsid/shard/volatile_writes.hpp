@@ -34,17 +34,20 @@ public:
         : counts_(std::make_unique<Count[]>(queues)), queues_(queues) {}
 
     unsigned queues() const { return queues_; }
-    /// Of the queue with this number, which is below that of the constructor; its thread only.
+    /// Of the queue with this number, which is below that of the constructor; its thread only. Where there
+    /// are several: whoever looks for losses after it, and another who looks for writes after a loss, do not
+    /// both miss the other's.
     void on_acknowledged(std::uint64_t bytes, unsigned queue = 0) {
         Count& count = counts_[queue];
-        count.writes.store(count.writes.load(std::memory_order_relaxed) + 1, std::memory_order_release);
         count.bytes.store(count.bytes.load(std::memory_order_relaxed) + bytes, std::memory_order_release);
+        count.writes.store(count.writes.load(std::memory_order_relaxed) + 1,
+                           queues_ > 1 ? std::memory_order_seq_cst : std::memory_order_release);
     }
     /// What a flush covers that is sent now.
     Amount acknowledged() const {
         Amount sum;
         for (unsigned queue = 0; queue < queues_; ++queue) {
-            sum.writes += counts_[queue].writes.load(std::memory_order_acquire);
+            sum.writes += counts_[queue].writes.load(std::memory_order_seq_cst);
             sum.bytes += counts_[queue].bytes.load(std::memory_order_acquire);
         }
         return sum;
@@ -69,7 +72,7 @@ public:
         Amount gone;
         for (unsigned queue = 0; queue < queues_; ++queue) {
             Count& count = counts_[queue];
-            const std::uint64_t writes = count.writes.load(std::memory_order_acquire);
+            const std::uint64_t writes = count.writes.load(std::memory_order_seq_cst);
             count.gone.store(writes, std::memory_order_release);
             gone.writes += writes;
             gone.bytes += count.bytes.load(std::memory_order_acquire);
