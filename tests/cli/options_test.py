@@ -23,6 +23,14 @@ class Options(harness.CliTest):
         self.expect("--version", "iscsiadm version 2.1.8\n")
         self.expect("-V", "iscsiadm version 2.1.8\n")
 
+    def test_our_own_modes_have_help_and_version(self):
+        help_text = self.run_adm("-h")[1]
+        for mode in ("doctor", "top", "monitor"):
+            for words in (f"{mode} --help", f"{mode} -h", f"-m {mode} -h", f"-h -m {mode}", f"{mode} -T t1 -h", f"{mode} -j -h"):
+                self.expect(words, help_text)
+            for words in (f"{mode} --version", f"{mode} -V", f"-m {mode} -V"):
+                self.expect(words, "iscsiadm version 2.1.8\n")
+
     def test_a_mode_refuses_the_options_of_others(self):
         self.expect("-m node -h", err="node mode: option '-h' is not allowed/supported", code=7)
         self.expect("-m node -r 1", err="node mode: option '-r' is not allowed/supported", code=7)
