@@ -49,8 +49,7 @@ Step absent_daemon(const base::Error& error) {
     switch (error.code) {
     case Errc::daemon_not_running:
         return step_wrong("iscsid", error.code, "it does not run",
-                          "'systemctl start iscsid.socket', or 'iscsid'; 'journalctl -u iscsid' says why it "
-                          "ended. What it would know is not looked at");
+                          fmt::format("{}. What it would know is not looked at", advice_without_daemon));
     case Errc::request_timed_out:
         return step_wrong(
             "iscsid", error.code, error.message(),
