@@ -166,6 +166,9 @@ std::string advice_for(const base::Error& error, const Record& record) {
                            "port?",
                            words.portal);
     }
+    if (error.code == base::Errc::daemon_not_running) {
+        return std::string(advice_without_daemon);
+    }
     if (error.code == base::Errc::access_denied) {
         return "only root may have iscsid do that";
     }

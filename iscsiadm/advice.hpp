@@ -7,9 +7,14 @@
 #include "records/record.hpp"
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace iscsi::adm {
+
+/// Where no daemon runs.
+inline constexpr std::string_view advice_without_daemon =
+    "'systemctl start iscsid.socket', or 'iscsid'; 'journalctl -u iscsid' says why it ended";
 
 /// One line, safe to print, for a failure with this node or discovery record; empty when nothing more is
 /// known than the failure itself says.

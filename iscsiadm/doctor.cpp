@@ -19,6 +19,7 @@
 namespace iscsi::adm {
 namespace {
 
+using base::Cause;
 using base::Errc;
 using records::Key;
 
@@ -48,8 +49,7 @@ Step absent_daemon(const base::Error& error) {
     switch (error.code) {
     case Errc::daemon_not_running:
         return step_wrong("iscsid", error.code, "it does not run",
-                          "'systemctl start iscsid.socket', or 'iscsid'; 'journalctl -u iscsid' says why it "
-                          "ended. What it would know is not looked at");
+                          fmt::format("{}. What it would know is not looked at", advice_without_daemon));
     case Errc::request_timed_out:
         return step_wrong(
             "iscsid", error.code, error.message(),
@@ -57,6 +57,22 @@ Step absent_daemon(const base::Error& error) {
             "over its sessions and devices. What it would know is not looked at");
     default:
         return step_wrong("iscsid", error.code, error.message(), "'journalctl -u iscsid' may say more");
+    }
+}
+
+/// The step that a login failed at. A target that refuses for a reason of its own says nothing about CHAP.
+std::string_view step_of(const base::Error& error) {
+    switch (error.cause) {
+    case Cause::chap_refused:
+    case Cause::chap_demanded:
+    case Cause::chap_declined:
+    case Cause::chap_algorithms:
+    case Cause::target_not_proved:
+        return "CHAP";
+    case Cause::none:
+        return error.code == Errc::authentication ? "CHAP" : "login";
+    default:
+        return "login";
     }
 }
 
@@ -333,13 +349,14 @@ void Examination::try_login(Patient& patient) {
     const auto login_time = std::chrono::seconds(node.number(Key::conn_login_timeout)) + attach_time;
     auto reply = expect<ipc::LoginReply>(ask(ipc::Login{std::move(node), false}, login_time));
     if (!reply && reply.error().code == Errc::request_timed_out) {
-        report_.add(step_wrong("CHAP", reply.error().code, reply.error().message(),
+        report_.add(step_wrong("login", reply.error().code, reply.error().message(),
                                "'iscsiadm -m session' shows whether the login ends well after all: it is not "
                                "logged out of then"));
         return;
     }
     if (!reply) {
-        report_.add(step_wrong("CHAP", reply.error().code, base::printable(reply.error().message()),
+        report_.add(step_wrong(step_of(reply.error()), reply.error().code,
+                               base::printable(reply.error().message()),
                                advice_for(reply.error(), patient.node)));
         return;
     }

@@ -1,4 +1,5 @@
 // iscsiadm: owns the record database and asks the daemon; it never speaks iSCSI itself.
+#include "base/standard_descriptors.hpp"
 #include "base/text.hpp"
 #include "client.hpp"
 #include "context.hpp"
@@ -160,6 +161,7 @@ int run(int argc, char** argv) {
 } // namespace iscsi::adm
 
 int main(int argc, char** argv) {
+    iscsi::base::fill_standard_descriptors(iscsi::base::ClosedOutput::refused);
     iscsi::adm::make_private(); // records hold secrets
     int exit_code = iscsi::adm::run(argc, argv);
     iscsi::adm::finish_json(exit_code);

@@ -1,5 +1,6 @@
 // iscsiadm monitor: what happens to sessions and units, a line each as it happens. SIGINT and SIGTERM end it
 // as they end any program, and so does a reader that goes away.
+#include "advice.hpp"
 #include "client.hpp"
 #include "context.hpp"
 #include "ipc/events.hpp"
@@ -136,6 +137,11 @@ int run_monitor(const Context& context) {
     }
     if (watched.error().code == base::Errc::daemon_not_running) {
         complain("can not connect to iSCSI daemon ({})!", ECONNREFUSED);
+        complain_of(watched.error());
+        AdviceList advice;
+        advice.add(std::string(advice_without_daemon));
+        advice.say();
+        return exit_of(watched.error().code);
     }
     return complain_of(watched.error());
 }

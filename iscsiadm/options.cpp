@@ -64,8 +64,12 @@ public:
         for (int letter = next(); letter != -1; letter = next()) {
             tokens.push_back(Token{letter, optarg == nullptr ? "" : optarg, letter == '?' ? optopt : 0});
         }
+        left_over_ = words_[static_cast<std::size_t>(optind)];
         return tokens;
     }
+
+    /// The first word that belongs to no option; null when there is none. Known after tokens().
+    const char* left_over() const { return left_over_; }
 
     /// Has getopt_long say what is wrong with the token of this index.
     void complain_of_token(std::size_t index) {
@@ -118,6 +122,7 @@ private:
     std::vector<char*> words_;
     std::string letters_;
     std::vector<option> names_;
+    const char* left_over_ = nullptr;
 };
 
 void print_help() {
@@ -176,6 +181,9 @@ public:
                 options_.refused = tokens_[i].refused;
             }
             take_value(tokens_[i]);
+        }
+        if (auto exit_code = check_left_over()) {
+            return Parsed{{}, exit_code};
         }
         words_.hide_values();
         options_.half_value = name_.has_value() || value_.has_value();
@@ -294,6 +302,18 @@ private:
             return exit_of(base::Errc::invalid);
         }
         return std::nullopt;
+    }
+
+    /// open-iscsi's modes ignore such words. Ours would tell of all there is where a target was meant.
+    std::optional<int> check_left_over() const {
+        const auto* row = std::ranges::find(mode_rows, options_.mode, &ModeRow::mode);
+        if (words_.left_over() == nullptr || row == mode_rows.end() || !has_word(bare_modes, row->name)) {
+            return std::nullopt;
+        }
+        const std::string word = base::printable(words_.left_over(), 255);
+        const bool is_address = word.find_first_not_of("0123456789.:[]") == std::string::npos;
+        return refuse(fmt::format("{0} mode: '{1}' belongs to no option: did you mean '-{2} {1}'?",
+                                  row->title, word, is_address ? 'p' : 'T'));
     }
 
     std::optional<int> take_iface(const std::string& name) {

@@ -1,4 +1,5 @@
 // iscsid: builds every object in order and runs; no logic.
+#include "base/standard_descriptors.hpp"
 #include "base/text.hpp"
 #include "block/device_helper.hpp"
 #include "control/daemon.hpp"
@@ -253,6 +254,7 @@ int run(const process::Options& options, const records::Paths& paths, process::B
 } // namespace
 
 int main(int argc, char** argv) {
+    base::fill_standard_descriptors(base::ClosedOutput::swallowed);
     // Before anything of the daemon's is made.
     if (block::is_device_helper(argc, argv)) {
         return block::device_helper_main();

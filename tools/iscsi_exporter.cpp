@@ -1,5 +1,6 @@
 // iscsi-exporter: what iscsid counts, for Prometheus. A program of its own, because HTTP has no place in the
 // one that serves disks; it asks iscsid as iscsiadm does, and needs no rights for that.
+#include "base/standard_descriptors.hpp"
 #include "base/text.hpp"
 #include "exporter_listen.hpp"
 #include "exporter_scraper.hpp"
@@ -140,5 +141,6 @@ int run(int argc, char** argv) {
 } // namespace iscsi::tools
 
 int main(int argc, char** argv) {
+    iscsi::base::fill_standard_descriptors(iscsi::base::ClosedOutput::swallowed);
     return iscsi::tools::run(argc, argv);
 }

@@ -10,6 +10,7 @@
 #include "start_network.hpp"
 
 #include "base/names.hpp"
+#include "base/standard_descriptors.hpp"
 #include "base/text.hpp"
 #include "records/store.hpp"
 
@@ -334,6 +335,7 @@ int run(int argc, char** argv) {
 } // namespace iscsi::tools
 
 int main(int argc, char** argv) {
+    iscsi::base::fill_standard_descriptors(iscsi::base::ClosedOutput::swallowed);
     iscsi::adm::make_private();
     return iscsi::tools::run(argc, argv);
 }

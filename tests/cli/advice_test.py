@@ -108,5 +108,18 @@ class Advice(harness.CliTest):
         self.assertEqual((code, err), (0, ""))
 
 
+class NoDaemon(harness.CliTest):
+    def test_a_daemon_is_to_be_started(self):
+        self.run_adm(f"-m node -T {T1} -p 10.0.0.1:3260,1 -o new")
+        self.expect("monitor", code=20, err="can not connect to iSCSI daemon (111)!\ncould not connect to iscsid\n"
+                                            f"Try: {harness.NO_DAEMON}")
+        for command in ("-m node -l", "-m discovery -t st -p 10.0.0.1", "-m discovery -t isns -p 10.0.0.1"):
+            code, _, err = self.run_adm(command)
+            self.assertEqual((code, err.splitlines()[-1]), (20, f"iscsiadm: Try: {harness.NO_DAEMON}"), command)
+        for command in ("monitor -j", "-m node -l -j", "-m discovery -t st -p 10.0.0.1 -j"):
+            code, out, err = self.run_adm(command)
+            self.assertEqual((code, err, harness.json.loads(out)["messages"][-1]), (20, "", f"Try: {harness.NO_DAEMON}"))
+
+
 if __name__ == "__main__":
     harness.main()

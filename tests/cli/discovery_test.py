@@ -246,7 +246,8 @@ class NoDaemon(harness.CliTest):
     def test_discovery_ends_with_20(self):
         self.expect("-m discovery -t st -p 10.0.0.1",
                     err="can not connect to iSCSI daemon (111)!\n"
-                        "Could not perform SendTargets discovery: could not connect to iscsid", code=20)
+                        "Could not perform SendTargets discovery: could not connect to iscsid\n"
+                        f"Try: {harness.NO_DAEMON}", code=20)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ class Listener:
     def __init__(self):
         self._socket = socket.socket()
         self._socket.bind(("127.0.0.1", 0))
-        self._socket.listen(16)
+        self._socket.listen(128)
         self.port = self._socket.getsockname()[1]
 
     def close(self):
@@ -200,6 +200,17 @@ class Doctor(harness.CliTest):
         self.assertEqual(self.steps(f"doctor -T {T1} -l", 24)[-1], ("CHAP", "wrong"))
         self.assertIn("compare node.session.auth.username", self.told["CHAP"]["try"])
         self.assertEqual(self.daemon.requests("logout"), [])
+
+    def test_a_login_that_fails_for_another_reason_than_chap(self):
+        self.start_daemon()
+        self.new(("node.session.auth.username", "user"), ("node.session.auth.password", SECRET))
+        for code, cause, step in (
+                (5, "target_unavailable", "login"), (24, "not_authorized", "login"), (19, "target_unknown", "login"),
+                (19, "login_refused", "login"), (19, "target_full", "login"), (4, "login_cut", "login"), (5, None, "login"),
+                (24, None, "CHAP"), (24, "chap_demanded", "CHAP"), (5, "chap_declined", "CHAP"), (24, "target_not_proved", "CHAP")):
+            self.daemon.answers["login"] = lambda _, code=code, cause=cause: error(code, "why it was", cause=cause)
+            self.assertEqual(self.steps(f"doctor -T {T1} -l", code)[-1], (step, "wrong"), cause)
+            self.assertEqual(self.told[step]["what"], "why it was")
 
     def test_a_lost_session_says_since_when_and_why(self):
         self.start_daemon().sessions = [self.session(session_state="FAILED", down_s=7200, last_error="Connection refused")]

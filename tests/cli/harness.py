@@ -16,6 +16,9 @@ import unittest
 
 ISCSIADM = None
 
+# What is to be tried where no daemon runs.
+NO_DAEMON = "'systemctl start iscsid.socket', or 'iscsid'; 'journalctl -u iscsid' says why it ended"
+
 COUNTERS = (
     "txdata_octets rxdata_octets noptx_pdus scsicmd_pdus tmfcmd_pdus login_pdus text_pdus dataout_pdus logout_pdus "
     "snack_pdus noprx_pdus scsirsp_pdus tmfrsp_pdus textrsp_pdus datain_pdus logoutrsp_pdus r2t_pdus async_pdus "

@@ -364,7 +364,8 @@ class NoDaemon(harness.CliTest):
         self.run_adm(["-m", "node", "-T", T1, "-p", "10.0.0.1,1", "-o", "new"])
         self.expect("-m node -l", f"Logging in to {title(T1)}\n",
                     f"can not connect to iSCSI daemon (111)!\nCould not login to {title(T1)}.\n"
-                    "initiator reported error (20 - could not connect to iscsid)\nCould not log into all portals", 20)
+                    "initiator reported error (20 - could not connect to iscsid)\nCould not log into all portals\n"
+                    f"Try: {harness.NO_DAEMON}", 20)
 
     def test_a_daemon_that_dies_during_a_login_is_18(self):
         self.run_adm(["-m", "node", "-T", T1, "-p", "10.0.0.1,1", "-o", "new"])

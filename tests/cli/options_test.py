@@ -1,5 +1,7 @@
 """The command line itself: which options a mode takes, and what is said of a wrong one."""
 
+import json
+
 import harness
 from harness import error, session
 
@@ -20,6 +22,14 @@ class Options(harness.CliTest):
         self.assertEqual(self.run_adm("-h -m node"), (0, out, ""))
         self.expect("--version", "iscsiadm version 2.1.8\n")
         self.expect("-V", "iscsiadm version 2.1.8\n")
+
+    def test_our_own_modes_have_help_and_version(self):
+        help_text = self.run_adm("-h")[1]
+        for mode in ("doctor", "top", "monitor"):
+            for words in (f"{mode} --help", f"{mode} -h", f"-m {mode} -h", f"-h -m {mode}", f"{mode} -T t1 -h", f"{mode} -j -h"):
+                self.expect(words, help_text)
+            for words in (f"{mode} --version", f"{mode} -V", f"-m {mode} -V"):
+                self.expect(words, "iscsiadm version 2.1.8\n")
 
     def test_a_mode_refuses_the_options_of_others(self):
         self.expect("-m node -h", err="node mode: option '-h' is not allowed/supported", code=7)
@@ -53,6 +63,17 @@ class Options(harness.CliTest):
     def test_long_options_may_be_abbreviated_and_words_are_ignored(self):
         self.expect("--mode node --target iqn.2001-04.com.example:t1 --op=show", err="No records found", code=21)
         self.expect("-m session show", err="No active sessions.", code=21)
+
+    def test_our_own_modes_refuse_a_word_that_belongs_to_no_option(self):
+        for mode in ("doctor", "top", "monitor"):
+            for words in (f"{mode} foo", f"-m {mode} foo", f"foo -m {mode}", f"{mode} foo bar", f"{mode} -T t1 foo -I x"):
+                self.expect(words, err=f"{mode} mode: 'foo' belongs to no option: did you mean '-T foo'?", code=7)
+            self.expect(f"{mode} 10.0.0.1:3260", code=7,
+                        err=f"{mode} mode: '10.0.0.1:3260' belongs to no option: did you mean '-p 10.0.0.1:3260'?")
+            code, out, err = self.run_adm(f"{mode} foo -j")
+            self.assertEqual((code, json.loads(out)["exit_code"], err), (7, 7, ""))
+        self.expect(["doctor", "\x1b[2J"], code=7,
+                    err="doctor mode: '\\x1b[2J' belongs to no option: did you mean '-T \\x1b[2J'?")
 
     def test_a_portal_that_is_none_is_refused_in_one_line(self):
         for portal in ("10.0.0.1:0", "10.0.0.1:99999", "10.0.0.1:http", "[::1", "10.0.0.1:3260,x", "a b"):

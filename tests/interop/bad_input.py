@@ -199,8 +199,8 @@ def daemon_not_running():
     with Lab() as lab:
         lab.adm("-m", "node", "-T", TARGET, "-p", "127.0.0.1:3260,1", "-o", "new")
         refused(lab, 20, "iscsid", "-m", "discovery", "-t", "st", "-o", "nonpersistent", "-p", "127.0.0.1:3260",
-                lines=2)
-        refused(lab, 20, r"\(20 - ", "-m", "node", "-l", lines=LOGIN_LINES, out=LOGGING_IN)
+                lines=3)
+        refused(lab, 20, r"\(20 - ", "-m", "node", "-l", lines=ADVISED_LINES, out=LOGGING_IN)
 
 
 def second_login():
