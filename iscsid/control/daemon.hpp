@@ -293,7 +293,7 @@ private:
 
     // tell_state.cpp
     ring::Task<void> log_state();
-    std::vector<std::string> state_lines(const std::vector<std::optional<ShardView>>& shards);
+    std::vector<StateLine> state_lines(const std::vector<std::optional<ShardView>>& shards);
 
     // recover.cpp
     void start_recovery(ManagedSession& session);

@@ -2,6 +2,7 @@
 // iSNS server, by each interface's initiator.
 #include "base/names.hpp"
 #include "base/text.hpp"
+#include "control/about.hpp"
 #include "control/daemon.hpp"
 #include "control/isns_client.hpp"
 #include "control/log.hpp"
@@ -73,7 +74,9 @@ ring::Task<base::Result<std::string>> talk(Asking& asking, shard::Link& link, lo
         asking.redirect = (*login)->redirect();
         asking.md5_alone_may_do = (*login)->md5_alone_may_do();
         if (!asking.redirect) {
-            tell_transcript(title(asking), asking.told, logged_in.error(), (*login)->transcript());
+            const auto portal = records::discovery_portal(asking.discovery);
+            tell_transcript(about_portal(portal, ipc::Event::message), title(asking), asking.told,
+                            logged_in.error(), (*login)->transcript());
         }
         co_return base::fail(std::move(logged_in.error()));
     }

@@ -1,6 +1,6 @@
 #include "control/login_transcript.hpp"
 
-#include "control/log.hpp"
+#include "control/about.hpp"
 #include "control/managed_session.hpp"
 
 #include <fmt/format.h>
@@ -30,17 +30,20 @@ bool wants_transcripts() {
     return log::enabled(log::Level::debug);
 }
 
-void tell_transcript(std::string_view whose, ToldFailures& told, const base::Error& failure,
-                     const std::vector<std::string>& lines) {
+void tell_transcript(const log::About& about, std::string_view whose, ToldFailures& told,
+                     const base::Error& failure, const std::vector<std::string>& lines) {
     const std::string words = failure.message();
     if (lines.empty() || !told.is_news(whose, words)) {
         return;
     }
-    log::debug("{}: transcript of the login that failed: {}", whose, words);
+    auto tell = [&](std::string_view line) {
+        log::write(log::Level::debug, about, fmt::format("{}: {}", whose, line));
+    };
+    tell(fmt::format("transcript of the login that failed: {}", words));
     for (const std::string& line : lines) {
-        log::debug("{}: {}", whose, line);
+        tell(line);
     }
-    log::debug("{}: end of the transcript", whose);
+    tell("end of the transcript");
 }
 
 void tell_transcript(ManagedSession& session,
@@ -53,7 +56,8 @@ void tell_transcript(ManagedSession& session,
     if (failure.error.code == base::Errc::redirected || !failure.at) {
         return;
     }
-    tell_transcript(fmt::format("session {} at {} port {}", session.sid, failure.at->text, failure.at->port),
+    tell_transcript(about(session),
+                    fmt::format("session {} at {} port {}", session.sid, failure.at->text, failure.at->port),
                     session.told_failures, failure.error, failure.transcript);
 }
 

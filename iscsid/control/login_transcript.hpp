@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/error.hpp"
+#include "control/log.hpp"
 #include "shard/nexus.hpp"
 
 #include <cstddef>
@@ -37,9 +38,10 @@ private:
 /// Somebody will read a transcript: the log is at debug level.
 bool wants_transcripts();
 
-/// `whose` stands before each line. Nothing when `lines` is empty, or `failure` was told of.
-void tell_transcript(std::string_view whose, ToldFailures& told, const base::Error& failure,
-                     const std::vector<std::string>& lines);
+/// `whose` stands before each line; `about` is what they are about. Nothing when `lines` is empty, or
+/// `failure` was told of.
+void tell_transcript(const log::About& about, std::string_view whose, ToldFailures& told,
+                     const base::Error& failure, const std::vector<std::string>& lines);
 
 class ManagedSession;
 /// Of a session's login, if it failed: a redirection has not. When it succeeded the next failure is new

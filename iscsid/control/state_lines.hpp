@@ -4,6 +4,7 @@
 #pragma once
 
 #include "base/time.hpp"
+#include "control/log.hpp"
 #include "control/managed_session.hpp"
 #include "shard/views.hpp"
 
@@ -38,6 +39,12 @@ struct ShardView {
 struct Moment {
     base::TimePoint now;
     base::Duration boot_time{};
+};
+
+/// A line of the dump.
+struct StateLine {
+    log::About about{}; ///< a session's
+    std::string text;
 };
 
 /// One line: which shard it is, how many sessions were placed there, its pool. `view`: none, it did not

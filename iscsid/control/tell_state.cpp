@@ -1,5 +1,6 @@
 // SIGUSR1: what everything is at, for people who look for the reason why something stands still. So it waits
 // for nothing that may stand still itself: a shard that does not answer is a line, too.
+#include "control/about.hpp"
 #include "control/daemon.hpp"
 #include "control/log.hpp"
 #include "control/state_lines.hpp"
@@ -101,9 +102,9 @@ ring::Task<void> Daemon::log_state() {
     }
     ring::EventOrDeadline waiting(*loop_, answers->complete, loop_->now() + answer_time_max);
     co_await waiting;
-    const std::vector<std::string> lines = state_lines(answers->shards);
+    const std::vector<StateLine> lines = state_lines(answers->shards);
     for (std::size_t i = 0; i < lines.size(); ++i) {
-        log::info("state: {}", lines[i]);
+        log::write(log::Level::info, lines[i].about, fmt::format("state: {}", lines[i].text));
         if ((i + 1) % lines_at_a_time == 0) {
             ring::Sleep pause(*loop_, loop_->now() + pause_between);
             co_await pause;
@@ -113,17 +114,18 @@ ring::Task<void> Daemon::log_state() {
 }
 
 /// Of what there is now: while shards were waited for sessions may have come and gone.
-std::vector<std::string> Daemon::state_lines(const std::vector<std::optional<ShardView>>& shards) {
+std::vector<StateLine> Daemon::state_lines(const std::vector<std::optional<ShardView>>& shards) {
     using State = ManagedSession::State;
     const std::vector<std::uint32_t> sids = registry_.sids();
-    std::vector<std::string> lines;
-    lines.push_back(fmt::format(
-        "iscsid {}: {} session(s): {} logging in, {} running, {} recovering, {} ending", ISCSI_VERSION,
-        sids.size(), registry_.count(State::logging_in), registry_.count(State::running),
-        registry_.count(State::recovering), registry_.count(State::ending)));
+    std::vector<StateLine> lines;
+    lines.push_back(
+        {.text = fmt::format("iscsid {}: {} session(s): {} logging in, {} running, {} recovering, {} ending",
+                             ISCSI_VERSION, sids.size(), registry_.count(State::logging_in),
+                             registry_.count(State::running), registry_.count(State::recovering),
+                             registry_.count(State::ending))});
     ShardView views;
     for (std::size_t i = 0; i < shards.size(); ++i) {
-        lines.push_back(shard_line(i, shards_[i]->sessions, shards[i]));
+        lines.push_back({.text = shard_line(i, shards_[i]->sessions, shards[i])});
         if (shards[i]) {
             views.members.insert(shards[i]->members.begin(), shards[i]->members.end());
         }
@@ -131,12 +133,13 @@ std::vector<std::string> Daemon::state_lines(const std::vector<std::optional<Sha
     const Moment moment{loop_->now(), ring::boot_time_now()};
     std::size_t told = 0;
     for (; told < sids.size() && lines.size() < state_lines_max; ++told) {
-        for (std::string& line : session_lines(*registry_.find(sids[told]), views, moment)) {
-            lines.push_back(std::move(line));
+        ManagedSession& session = *registry_.find(sids[told]);
+        for (std::string& line : session_lines(session, views, moment)) {
+            lines.push_back({about(session), std::move(line)});
         }
     }
-    lines.push_back(told == sids.size() ? std::string("that is all")
-                                        : fmt::format("and {} more sessions", sids.size() - told));
+    lines.push_back({.text = told == sids.size() ? std::string("that is all")
+                                                 : fmt::format("and {} more sessions", sids.size() - told)});
     return lines;
 }
 

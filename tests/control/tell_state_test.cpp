@@ -93,6 +93,25 @@ TEST_CASE("the state of a session that works, that is lost, and of a request tha
     CHECK(count(lines, "last error: ") == 0);
 }
 
+TEST_CASE("a line of the state is about its session, for who reads the log by fields") {
+    LogLines log;
+    UnitsBench bench(disks({0}));
+    bench.log_in(bench.login_request());
+    std::vector<ipc::EventReply> heard;
+    control::log::set_listener([&heard](const ipc::EventReply& event) { heard.push_back(event); });
+    dump(bench.fixture, log);
+    control::log::set_listener({});
+    std::size_t of_session = 0;
+    for (const ipc::EventReply& event : heard) {
+        INFO(event.message);
+        const bool names_it = event.message.find("state: session 1") == 0;
+        CHECK(event.sid == (names_it ? std::optional(1U) : std::nullopt));
+        CHECK(event.target.empty() != names_it);
+        of_session += names_it ? 1 : 0;
+    }
+    CHECK(of_session >= 3); // itself, its queue, its unit
+}
+
 TEST_CASE("the state of a session that is being logged in") {
     LogLines log;
     PortalsBench bench(1);
