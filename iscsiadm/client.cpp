@@ -291,16 +291,21 @@ base::Result<Client> connect_or_start(const records::Store& store) {
     return client;
 }
 
-base::Result<std::vector<ipc::SessionSnapshot>> fetch_sessions(const records::Paths& paths) {
-    auto client = Client::connect(paths);
+base::Result<std::vector<ipc::SessionSnapshot>> fetch_sessions(const records::Paths& paths,
+                                                               std::chrono::seconds within) {
+    const auto give_up_at = std::chrono::steady_clock::now() + within;
+    auto client = Client::connect(paths, within);
     if (!client) {
         if (client.error().code == base::Errc::daemon_not_running) {
             return std::vector<ipc::SessionSnapshot>{};
         }
         return base::fail(client.error());
     }
-    auto id = client->post(ipc::Sessions{});
-    auto reply = expect<ipc::SessionsReply>(client->wait(id));
+    const std::array ids{client->post(ipc::Sessions{})};
+    if (!client->wait_any(ids, give_up_at)) {
+        return base::fail(no_answer_for(within));
+    }
+    auto reply = expect<ipc::SessionsReply>(client->wait(ids[0]));
     if (!reply) {
         return base::fail(reply.error());
     }

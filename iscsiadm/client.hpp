@@ -94,8 +94,12 @@ base::Result<T> expect(base::Result<ipc::Reply> reply) {
 /// ISCSI_ROOT). Complains when that did not help.
 base::Result<Client> connect_or_start(const records::Store& store);
 
+/// For what iscsid answers at once, but for a machine that has its hands full: it hangs when it has not.
+inline constexpr std::chrono::seconds answer_time_max{60};
+
 /// Every session, without the numbers of its I/O (io_look.hpp has those); none when the daemon does not run,
-/// because there are none then.
-base::Result<std::vector<ipc::SessionSnapshot>> fetch_sessions(const records::Paths& paths);
+/// because there are none then. request_timed_out when it has not answered `within` that time.
+base::Result<std::vector<ipc::SessionSnapshot>> fetch_sessions(const records::Paths& paths,
+                                                               std::chrono::seconds within = answer_time_max);
 
 } // namespace iscsi::adm

@@ -100,8 +100,8 @@ int run_one(const Context& context, const std::vector<ipc::SessionSnapshot>& ses
 
 int run_session(const Context& context) {
     const Options& options = context.options;
-    auto sessions =
-        is_json() ? look_at_io(context.store.paths(), std::nullopt) : fetch_sessions(context.store.paths());
+    auto sessions = is_json() ? look_at_io(context.store.paths(), answer_time_max)
+                              : fetch_sessions(context.store.paths());
     if (!sessions && sessions.error().code == base::Errc::daemon_not_running) {
         sessions.emplace(); // there are none then
     }

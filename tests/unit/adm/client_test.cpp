@@ -110,29 +110,63 @@ TEST_CASE("who waits for an event hears that nobody reads any more", "[adm]") {
     ::close(pipe[1]);
 }
 
-TEST_CASE("a daemon that stopped before it took a connection is waited for as long as was said", "[adm]") {
-    std::string folder = "/tmp/iscsi-client-XXXXXX";
-    REQUIRE(::mkdtemp(folder.data()) != nullptr);
-    const records::Paths paths(folder);
-    const std::string path = paths.ipc_socket();
-    std::filesystem::create_directories(std::filesystem::path(path).parent_path());
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    REQUIRE(path.size() < sizeof address.sun_path);
-    std::ranges::copy(path, address.sun_path);
-    const auto* name = reinterpret_cast<const sockaddr*>(&address);
-    const auto socket = [] { return ::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0); };
-    std::vector<int> open{socket()};
-    REQUIRE(::bind(open.front(), name, sizeof address) == 0);
-    REQUIRE(::listen(open.front(), 0) == 0);
-    do { // until its backlog is full
+namespace {
+
+/// A daemon's socket that nobody takes connections from.
+struct Stopped {
+    explicit Stopped(int backlog) {
+        REQUIRE(::mkdtemp(folder.data()) != nullptr);
+        paths.emplace(folder);
+        const std::string path = paths->ipc_socket();
+        std::filesystem::create_directories(std::filesystem::path(path).parent_path());
+        address.sun_family = AF_UNIX;
+        REQUIRE(path.size() < sizeof address.sun_path);
+        std::ranges::copy(path, address.sun_path);
         open.push_back(socket());
-    } while (::connect(open.back(), name, sizeof address) == 0);
-    CHECK(errno == EAGAIN);
-    const auto client = Client::connect(paths, std::chrono::seconds(1));
+        REQUIRE(::bind(open.front(), name(), sizeof address) == 0);
+        REQUIRE(::listen(open.front(), backlog) == 0);
+    }
+    ~Stopped() {
+        std::ranges::for_each(open, ::close);
+        std::filesystem::remove_all(folder);
+    }
+    Stopped(const Stopped&) = delete;
+    Stopped& operator=(const Stopped&) = delete;
+
+    static int socket() { return ::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0); }
+    const sockaddr* name() const { return reinterpret_cast<const sockaddr*>(&address); }
+    void fill_backlog() {
+        do {
+            open.push_back(socket());
+        } while (::connect(open.back(), name(), sizeof address) == 0);
+        CHECK(errno == EAGAIN);
+    }
+
+    std::string folder = "/tmp/iscsi-client-XXXXXX";
+    std::optional<records::Paths> paths;
+    sockaddr_un address{};
+    std::vector<int> open;
+};
+
+} // namespace
+
+TEST_CASE("a daemon that stopped before it took a connection is waited for as long as was said", "[adm]") {
+    Stopped daemon(0);
+    daemon.fill_backlog();
+    const auto client = Client::connect(*daemon.paths, std::chrono::seconds(1));
     REQUIRE_FALSE(client);
     CHECK(client.error().code == base::Errc::request_timed_out);
     CHECK(client.error().detail == "iscsid has not answered for 1 s");
-    std::ranges::for_each(open, ::close);
-    std::filesystem::remove_all(folder);
+}
+
+TEST_CASE("a list of sessions is not waited for when the daemon does not answer", "[adm]") {
+    Stopped daemon(5);
+    const bool takes = GENERATE(true, false);
+    if (!takes) {
+        daemon.fill_backlog();
+    }
+    const auto sessions = adm::fetch_sessions(*daemon.paths, std::chrono::seconds(1));
+    REQUIRE_FALSE(sessions);
+    CHECK(sessions.error().code == base::Errc::request_timed_out);
+    CHECK(sessions.error().detail == "iscsid has not answered for 1 s");
 }
