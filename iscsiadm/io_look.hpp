@@ -10,17 +10,16 @@
 
 #include <chrono>
 #include <functional>
-#include <optional>
 #include <vector>
 
 namespace iscsi::adm {
 
 /// `is_over`, if there is one, is asked every 50 ms while the answer is not there; true ends the look with
 /// request_timed_out. Errors: those of Client::connect; request_timed_out when `patience` has passed between
-/// a request and its answer, or six times that for all of them (without one it waits for ever);
-/// daemon_communication; invalid (pages that lead back).
+/// a request and its answer, or six times that for all of them; daemon_communication; invalid (pages that
+/// lead back).
 base::Result<std::vector<ipc::SessionSnapshot>> look_at_io(const records::Paths& paths,
-                                                           std::optional<std::chrono::seconds> patience,
+                                                           std::chrono::seconds patience,
                                                            const std::function<bool()>& is_over = {});
 
 } // namespace iscsi::adm

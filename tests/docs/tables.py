@@ -36,7 +36,7 @@ ADVICE = {
     26: "the iSNS server's log", 27: "software sessions have no such function",
     28: "[somebody uses the disk](#device-or-resource-in-use-at-a-logout-28)", 29: "ask again",
     32: "of `iscsiadm doctor`: a session is lost, or a disk behind it; its line says why",
-    33: "[the daemon](#iscsid-has-not-answered-for-60-s-33), or udev or a program that it asked, did not answer in time",
+    33: "[the daemon](#iscsid-has-not-answered-for-60-s-33), or what it asked (udev), was late: see its log",
 }
 ROW = re.compile(r'Row\{\s*Errc::(\w+),\s*(\d+),\s*"([^"]*)"\s*\}')
 STATE = re.compile(r"\bstate = (?:ManagedSession::)?State::(\w+);")
